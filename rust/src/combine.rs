@@ -1,0 +1,228 @@
+//! Many frames to one, by bands of rows, so that memory does not grow with the number of frames.
+
+use crate::error::{KernelError, Result, contiguous, require, same_shape};
+use crate::median::{LANES, MedianNetwork, median};
+use crate::pixels::PixelFile;
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+/// How the values of a pixel in all frames become one; non-finite values are left out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Method {
+    /// The median.
+    Median,
+    /// The mean.
+    Mean,
+    /// The mean of the values within `sigma` standard deviations of the median.
+    ///
+    /// The deviation is 1.4826 times the median absolute deviation, and no less than photon and read noise let expect:
+    /// sqrt(max(median, 0) / `electrons` + `readnoise`^2), with `electrons` per unit of the frames and `readnoise` in
+    /// that unit.
+    ClippedMean {
+        /// Limit in standard deviations.
+        sigma: f64,
+        /// Electrons per unit of the frames; infinite for no photon noise.
+        electrons: f64,
+        /// Read noise in the unit of the frames.
+        readnoise: f64,
+    },
+}
+
+/// Frames of one shape, from memory or from files.
+pub trait Frames: Sync {
+    /// Number of frames.
+    fn count(&self) -> usize;
+    /// Rows and columns of every frame.
+    fn shape(&self) -> Result<(usize, usize)>;
+    /// Rows of one frame from `first` on, as many as fill `out`.
+    fn read_rows(&self, frame: usize, first: usize, out: &mut [f32]) -> Result<()>;
+}
+
+impl Frames for [PixelFile] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn shape(&self) -> Result<(usize, usize)> {
+        let shape = self.first().map_or((0, 0), PixelFile::shape);
+        for file in self {
+            let found = file.shape();
+            if found != shape {
+                return Err(KernelError::Shape {
+                    name: "frame",
+                    found: vec![found.0, found.1],
+                    expected: vec![shape.0, shape.1],
+                });
+            }
+        }
+        Ok(shape)
+    }
+
+    fn read_rows(&self, frame: usize, first: usize, out: &mut [f32]) -> Result<()> {
+        self[frame].read_rows(first, out)
+    }
+}
+
+impl Frames for [ArrayView2<'_, f32>] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn shape(&self) -> Result<(usize, usize)> {
+        let shape = self.first().map_or((0, 0), ArrayView2::dim);
+        for frame in self {
+            same_shape("frame", frame, shape)?;
+            contiguous("frame", frame)?;
+        }
+        Ok(shape)
+    }
+
+    fn read_rows(&self, frame: usize, first: usize, out: &mut [f32]) -> Result<()> {
+        let columns = self[frame].ncols();
+        let start = first * columns;
+        out.copy_from_slice(&contiguous("frame", &self[frame])?[start..start + out.len()]);
+        Ok(())
+    }
+}
+
+/// Values of a band that all frames hold at once; small enough to stay in a core's cache.
+const BAND_VALUES: usize = 1 << 17;
+
+/// Combine frames pixel by pixel; a pixel that is finite in no frame becomes NaN.
+pub fn combine<F: Frames + ?Sized>(frames: &F, method: Method) -> Result<Array2<f32>> {
+    let count = frames.count();
+    require(count > 0, "number of frames", 0.0, "at least 1")?;
+    if let Method::ClippedMean { sigma, electrons, readnoise } = method {
+        require(sigma > 0.0, "sigma", sigma, "above 0")?;
+        require(electrons > 0.0, "electrons", electrons, "above 0")?;
+        require(readnoise >= 0.0, "readnoise", readnoise, "at least 0")?;
+    }
+    let (rows, columns) = frames.shape()?;
+    let mut result = Array2::zeros((rows, columns));
+    let network = MedianNetwork::new(count);
+    let band_rows = (BAND_VALUES / (count * columns).max(1)).max(1);
+    if let Some(pixels) = result.as_slice_mut() {
+        pixels.par_chunks_mut((band_rows * columns).max(1)).enumerate().try_for_each_init(
+            || vec![0.0f32; count * band_rows * columns],
+            |buffer, (band, out)| {
+                let buffer = &mut buffer[..count * out.len()];
+                for (frame, rows) in buffer.chunks_exact_mut(out.len()).enumerate() {
+                    frames.read_rows(frame, band * band_rows, rows)?;
+                }
+                combine_band(buffer, method, &network, out);
+                Ok(())
+            },
+        )?;
+    }
+    Ok(result)
+}
+
+/// Combine a band: `buffer` holds the frames' values one frame after the other.
+fn combine_band(buffer: &[f32], method: Method, network: &MedianNetwork, out: &mut [f32]) {
+    let width = out.len();
+    let count = buffer.len() / width;
+    let mut lanes = vec![[0.0f32; LANES]; count];
+    let mut column = Vec::with_capacity(count);
+    for (block, out) in out.chunks_mut(LANES).enumerate() {
+        let start = block * LANES;
+        if out.len() == LANES {
+            let mut finite = true;
+            for (frame, lane) in lanes.iter_mut().enumerate() {
+                let place = frame * width + start;
+                lane.copy_from_slice(&buffer[place..place + LANES]);
+                finite &= lane.iter().fold(true, |all, v| all & v.is_finite());
+            }
+            match method {
+                Method::Median if finite => {
+                    out.copy_from_slice(&network.medians(&mut lanes));
+                    continue;
+                }
+                Method::Mean if finite => {
+                    out.copy_from_slice(&lane_means(&lanes));
+                    continue;
+                }
+                _ => {}
+            }
+        }
+        for (lane, out) in out.iter_mut().enumerate() {
+            column.clear();
+            let values = buffer.iter().skip(start + lane).step_by(width);
+            column.extend(values.filter(|v| v.is_finite()));
+            *out = combine_values(&mut column, method) as f32;
+        }
+    }
+}
+
+/// Combine the finite values of one pixel; the slice is reordered.
+fn combine_values(values: &mut [f32], method: Method) -> f64 {
+    match method {
+        Method::Median => median(values),
+        Method::Mean => mean(values),
+        Method::ClippedMean { sigma, electrons, readnoise } => {
+            let expected: Vec<f32> = values.to_vec();
+            let centre = median(values);
+            let mut distances: Vec<f64> = values.iter().map(|&v| (f64::from(v) - centre).abs()).collect();
+            let measured = 1.482_602_218_505_602 * median(&mut distances);
+            let model = (centre.max(0.0) / electrons + readnoise * readnoise).sqrt();
+            let limit = sigma * measured.max(model);
+            let kept: Vec<f32> = expected.into_iter().filter(|&v| (f64::from(v) - centre).abs() <= limit).collect();
+            mean(&kept)
+        }
+    }
+}
+
+/// Means of the lanes, summed frame by frame as [`mean`] does.
+fn lane_means(lanes: &[[f32; LANES]]) -> [f32; LANES] {
+    let mut sums = [0.0f64; LANES];
+    for lane in lanes {
+        for (sum, &value) in sums.iter_mut().zip(lane) {
+            *sum += f64::from(value);
+        }
+    }
+    sums.map(|sum| (sum / lanes.len() as f64) as f32)
+}
+
+/// Mean in the order given; NaN of none.
+fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    const CLIPPED: Method = Method::ClippedMean { sigma: 5.0, electrons: 1.0, readnoise: 1.0 };
+
+    fn combined(frames: &[Array2<f32>], method: Method) -> Array2<f32> {
+        let views: Vec<_> = frames.iter().map(|frame| frame.view()).collect();
+        combine(views.as_slice(), method).unwrap()
+    }
+
+    #[test]
+    fn non_finite_values_are_left_out() {
+        let frames = [array![[1.0f32, f32::NAN]], array![[f32::INFINITY, f32::NAN]], array![[4.0, f32::NAN]]];
+        for method in [Method::Median, Method::Mean, CLIPPED] {
+            let found = combined(&frames, method);
+            assert_eq!(found[[0, 0]], 2.5);
+            assert!(found[[0, 1]].is_nan());
+        }
+    }
+
+    #[test]
+    fn a_cosmic_is_clipped_and_a_drift_is_not() {
+        let frames = [100.0f32, 101.0, 99.0, 5000.0].map(|v| Array2::from_elem((1, 1), v));
+        assert_eq!(combined(&frames, CLIPPED)[[0, 0]], 100.0);
+        let drifting = [1.0e6f32, 1.01e6, 1.02e6, 1.03e6].map(|v| Array2::from_elem((1, 1), v));
+        assert_eq!(combined(&drifting, CLIPPED)[[0, 0]], 1.015e6);
+    }
+
+    #[test]
+    fn no_frames_or_other_shapes_are_refused() {
+        let none: [ArrayView2<f32>; 0] = [];
+        assert!(combine(none.as_slice(), Method::Mean).is_err());
+        let (a, b) = (Array2::zeros((2, 3)), Array2::zeros((3, 2)));
+        assert!(combine([a.view(), b.view()].as_slice(), Method::Mean).is_err());
+    }
+}

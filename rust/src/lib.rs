@@ -1,0 +1,19 @@
+//! Kernels of flatcore: pure functions on array views, one file per family.
+//!
+//! Images are single precision, sums are double. Work is shared out over independent pixels, columns, cells or orders,
+//! never over a floating-point sum, so results are the same bits for any number of threads.
+
+pub mod background;
+pub mod calibrate;
+pub mod combine;
+pub mod error;
+pub mod extract;
+pub mod hotpixels;
+pub mod median;
+pub mod outliers;
+pub mod pixels;
+pub mod spline;
+pub mod straighten;
+
+#[cfg(feature = "python")]
+mod python;

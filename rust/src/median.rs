@@ -1,0 +1,252 @@
+//! Medians: of a few values, of a running window, of many frames at once by min/max networks.
+
+use crate::error::{Result, require};
+use std::cmp::Ordering;
+
+/// Values that medians are taken of.
+pub trait Sample: Copy + PartialOrd + Into<f64> + Send + Sync {}
+impl Sample for f32 {}
+impl Sample for f64 {}
+
+#[allow(clippy::eq_op)]
+fn is_nan<T: Sample>(value: T) -> bool {
+    value != value
+}
+
+/// Order of two values that are not NaN.
+pub(crate) fn ascending<T: PartialOrd>(a: &T, b: &T) -> Ordering {
+    a.partial_cmp(b).unwrap_or(Ordering::Equal)
+}
+
+/// Move NaN to the end and give the number of the others.
+pub(crate) fn partition_nan<T: Sample>(values: &mut [T]) -> usize {
+    let mut kept = 0;
+    for i in 0..values.len() {
+        if !is_nan(values[i]) {
+            values.swap(kept, i);
+            kept += 1;
+        }
+    }
+    kept
+}
+
+/// Median of the values that are not NaN, the mean of the middle two for an even count; NaN where there are none.
+///
+/// The slice is reordered.
+pub fn nan_median<T: Sample>(values: &mut [T]) -> f64 {
+    let count = partition_nan(values);
+    median(&mut values[..count])
+}
+
+/// Median of values none of which is NaN; the slice is reordered.
+pub(crate) fn median<T: Sample>(values: &mut [T]) -> f64 {
+    let count = values.len();
+    if count == 0 {
+        return f64::NAN;
+    }
+    if count <= 40 {
+        insertion_sort(values);
+        return middle(values);
+    }
+    let (below, upper, _) = values.select_nth_unstable_by(count / 2, ascending);
+    let upper: f64 = (*upper).into();
+    if count % 2 == 1 {
+        return upper;
+    }
+    let lower = below.iter().fold(f64::NEG_INFINITY, |most, &v| {
+        let v: f64 = v.into();
+        if v > most { v } else { most }
+    });
+    between(lower, upper)
+}
+
+fn insertion_sort<T: Sample>(values: &mut [T]) {
+    for i in 1..values.len() {
+        let value = values[i];
+        let mut j = i;
+        while j > 0 && values[j - 1] > value {
+            values[j] = values[j - 1];
+            j -= 1;
+        }
+        values[j] = value;
+    }
+}
+
+/// Mean of two values that are not NaN; equal ones give themselves, infinities included.
+fn between(lower: f64, upper: f64) -> f64 {
+    if lower == upper { lower } else { 0.5 * (lower + upper) }
+}
+
+fn middle<T: Sample>(sorted: &[T]) -> f64 {
+    let count = sorted.len();
+    if count == 0 {
+        return f64::NAN;
+    }
+    between(sorted[(count - 1) / 2].into(), sorted[count / 2].into())
+}
+
+/// Centred running nan-median of `width` samples that shrinks at the ends.
+///
+/// An even width reaches one sample further ahead than back. NaN where fewer than `width / 2` samples are not NaN.
+pub fn running_nan_median(row: &[f64], width: usize) -> Result<Vec<f64>> {
+    require(width >= 1, "width", width as f64, "at least 1")?;
+    let (before, after) = ((width - 1) / 2, width / 2);
+    let mut sorted: Vec<f64> = Vec::with_capacity(width);
+    let mut enter = 0;
+    let mut result = Vec::with_capacity(row.len());
+    for i in 0..row.len() {
+        while enter < row.len() && enter <= i + after {
+            insert_sorted(&mut sorted, row[enter]);
+            enter += 1;
+        }
+        if i > before {
+            remove_sorted(&mut sorted, row[i - before - 1]);
+        }
+        let enough = !sorted.is_empty() && sorted.len() >= width / 2;
+        result.push(if enough { middle(&sorted) } else { f64::NAN });
+    }
+    Ok(result)
+}
+
+fn insert_sorted(sorted: &mut Vec<f64>, value: f64) {
+    if !value.is_nan() {
+        let place = sorted.partition_point(|&v| v < value);
+        sorted.insert(place, value);
+    }
+}
+
+fn remove_sorted(sorted: &mut Vec<f64>, value: f64) {
+    if !value.is_nan() {
+        let place = sorted.partition_point(|&v| v < value);
+        sorted.remove(place);
+    }
+}
+
+/// Width of the lanes on which a network works at once.
+pub const LANES: usize = 16;
+
+/// A min/max network that brings the median of `count` values into place.
+///
+/// Batcher's merge exchange (Knuth, The Art of Computer Programming 3, algorithm 5.2.2M), stripped of the comparators on
+/// which the middle values do not depend.
+#[derive(Debug, Clone)]
+pub struct MedianNetwork {
+    count: usize,
+    exchanges: Vec<(usize, usize)>,
+}
+
+impl MedianNetwork {
+    /// Build the network for `count` values.
+    pub fn new(count: usize) -> Self {
+        let mut exchanges = merge_exchange(count);
+        let mut needed = vec![false; count];
+        if count > 0 {
+            needed[(count - 1) / 2] = true;
+            needed[count / 2] = true;
+        }
+        let mut kept: Vec<(usize, usize)> = Vec::with_capacity(exchanges.len());
+        while let Some((low, high)) = exchanges.pop() {
+            if needed[low] || needed[high] {
+                needed[low] = true;
+                needed[high] = true;
+                kept.push((low, high));
+            }
+        }
+        kept.reverse();
+        Self { count, exchanges: kept }
+    }
+
+    /// Medians of the lanes; `values` holds `count` finite vectors and is reordered.
+    #[inline]
+    pub fn medians(&self, values: &mut [[f32; LANES]]) -> [f32; LANES] {
+        for &(low, high) in &self.exchanges {
+            let (a, b) = (values[low], values[high]);
+            let (mut least, mut most) = ([0.0f32; LANES], [0.0f32; LANES]);
+            for lane in 0..LANES {
+                least[lane] = if a[lane] < b[lane] { a[lane] } else { b[lane] };
+                most[lane] = if a[lane] < b[lane] { b[lane] } else { a[lane] };
+            }
+            values[low] = least;
+            values[high] = most;
+        }
+        let (lower, upper) = (values[(self.count - 1) / 2], values[self.count / 2]);
+        std::array::from_fn(|lane| between(f64::from(lower[lane]), f64::from(upper[lane])) as f32)
+    }
+}
+
+fn merge_exchange(count: usize) -> Vec<(usize, usize)> {
+    let mut exchanges = Vec::new();
+    if count < 2 {
+        return exchanges;
+    }
+    let top = count.next_power_of_two() / 2;
+    let mut p = top;
+    while p > 0 {
+        let (mut q, mut r, mut d) = (top, 0, p);
+        loop {
+            for i in 0..count - d {
+                if i & p == r {
+                    exchanges.push((i, i + d));
+                }
+            }
+            if q == p {
+                break;
+            }
+            d = q - p;
+            q /= 2;
+            r = p;
+        }
+        p /= 2;
+    }
+    exchanges
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_of_small_sets() {
+        assert_eq!(nan_median(&mut [3.0, f64::NAN, 1.0]), 2.0);
+        assert_eq!(nan_median(&mut [3.0f32, 1.0, 2.0]), 2.0);
+        assert!(nan_median(&mut [f64::NAN]).is_nan());
+        assert!(nan_median::<f64>(&mut []).is_nan());
+        let inf = f64::INFINITY;
+        assert_eq!(nan_median(&mut [inf, inf]), inf);
+    }
+
+    #[test]
+    fn median_of_many_agrees_with_sorting() {
+        for count in [41usize, 42, 100, 101] {
+            let mut values: Vec<f64> = (0..count).map(|i| ((i * 7919) % 104_729) as f64).collect();
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            assert_eq!(nan_median(&mut values), 0.5 * (sorted[(count - 1) / 2] + sorted[count / 2]));
+        }
+    }
+
+    #[test]
+    fn networks_sort_all_zero_one_inputs() {
+        // By the zero-one principle a network that is right for every 0/1 input is right for every input.
+        for count in 1..=12usize {
+            let network = MedianNetwork::new(count);
+            for bits in 0..1u32 << count {
+                let mut values: Vec<[f32; LANES]> = (0..count).map(|i| [(bits >> i & 1) as f32; LANES]).collect();
+                let ones = bits.count_ones() as usize;
+                let sorted = |i: usize| if i >= count - ones { 1.0 } else { 0.0 };
+                let expected = 0.5 * (sorted((count - 1) / 2) + sorted(count / 2));
+                assert_eq!(network.medians(&mut values)[3], expected, "{count} {bits:b}");
+            }
+        }
+    }
+
+    #[test]
+    fn running_median_needs_half_a_window() {
+        let nan = f64::NAN;
+        let found = running_nan_median(&[1.0, nan, nan, nan, 5.0, 6.0, 9.0], 5).unwrap();
+        assert!(found[0].is_nan() && found[1].is_nan() && found[2] == 3.0);
+        assert_eq!(found[4], 6.0);
+        assert!(running_nan_median(&[1.0], 0).is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! Robust scatter, outliers of a flat, and its slow part.
+
+use crate::error::{Result, require};
+use crate::median::{ascending, nan_median, partition_nan};
+
+/// erf(1): the share of a normal distribution within sqrt(2) standard deviations.
+const ERF_1: f64 = 0.842_700_792_949_714_9;
+
+/// Robust standard deviation: half the distance of the percentiles 100 erf(1) and 100 - 100 erf(1).
+///
+/// NaN is left out; NaN of none. The slice is reordered.
+pub fn robust_sigma(values: &mut [f64]) -> f64 {
+    let count = partition_nan(values);
+    let values = &mut values[..count];
+    (quantile(values, ERF_1) - quantile(values, 1.0 - ERF_1)) / 2.0
+}
+
+/// Linearly interpolated quantile of values none of which is NaN; the slice is reordered.
+pub fn quantile(values: &mut [f64], share: f64) -> f64 {
+    if values.is_empty() {
+        return f64::NAN;
+    }
+    let place = share * (values.len() - 1) as f64;
+    let below = place.floor() as usize;
+    let (_, low, above) = values.select_nth_unstable_by(below, ascending);
+    let low = *low;
+    let high = above.iter().copied().fold(f64::INFINITY, |least, v| if v < least { v } else { least });
+    let part = place - below as f64;
+    if part == 0.0 || above.is_empty() { low } else { low + part * (high - low) }
+}
+
+/// Effective read noise: robust scatter of the successive differences of the unlit pixels, over sqrt(2).
+pub fn effective_readnoise(pixels: &[f32], unlit: &[u8]) -> f64 {
+    let lit_out: Vec<f64> = pixels.iter().zip(unlit).filter(|&(_, &u)| u != 0).map(|(&v, _)| f64::from(v)).collect();
+    let mut differences: Vec<f64> = lit_out.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    robust_sigma(&mut differences) / std::f64::consts::SQRT_2
+}
+
+/// Where a flat lies off unity by more than `limit` or by more than `sigmas` times `rms`; NaN does not.
+pub fn outliers(flat: &[f64], rms: f64, sigmas: f64, limit: f64) -> Vec<bool> {
+    flat.iter()
+        .map(|value| {
+            let distance = (value - 1.0).abs();
+            distance > sigmas * rms || distance > limit
+        })
+        .collect()
+}
+
+/// Slow part of a flat: nan-medians of overlapping boxes, joined linearly and constant outside.
+///
+/// Boxes of `width` start at -(width + 1) / 2 and step by width / 4; each is clipped to the flat without its last column.
+/// Boxes of fewer than 3 pixels or without a value are left out; NaN everywhere if none is left.
+pub fn slow_part(flat: &[f64], width: usize) -> Result<Vec<f64>> {
+    require(width >= 4, "width", width as f64, "at least 4")?;
+    let size = flat.len() as isize;
+    let (half, whole) = (width as isize / 2, width as isize);
+    let mut knots: Vec<(f64, f64, f64)> = Vec::new();
+    let mut start = (-(whole + 1)).div_euclid(2);
+    while start < size + half {
+        let (low, high) = (start.max(0), (start + whole).min(size - 1));
+        start += whole / 4;
+        if high - low < 3 {
+            continue;
+        }
+        let value = nan_median(&mut flat[low as usize..high as usize].to_vec());
+        if value.is_nan() {
+            continue;
+        }
+        let position = (low + high - 1) as f64 / 2.0;
+        match knots.last_mut() {
+            Some((last, sum, count)) if *last == position => {
+                *sum += value;
+                *count += 1.0;
+            }
+            _ => knots.push((position, value, 1.0)),
+        }
+    }
+    let points: Vec<(f64, f64)> = knots.into_iter().map(|(x, sum, count)| (x, sum / count)).collect();
+    Ok((0..flat.len()).map(|i| interpolate(&points, i as f64)).collect())
+}
+
+fn interpolate(points: &[(f64, f64)], x: f64) -> f64 {
+    let after = points.partition_point(|p| p.0 <= x);
+    match (after.checked_sub(1).and_then(|i| points.get(i)), points.get(after)) {
+        (Some(left), Some(right)) => left.1 + (right.1 - left.1) / (right.0 - left.0) * (x - left.0),
+        (Some(only), None) | (None, Some(only)) => only.1,
+        (None, None) => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_linear_between_values() {
+        assert_eq!(quantile(&mut [4.0, 1.0, 3.0, 2.0], 0.5), 2.5);
+        assert_eq!(quantile(&mut [1.0], 0.9), 1.0);
+        assert!(quantile(&mut [], 0.5).is_nan());
+        assert!(robust_sigma(&mut [f64::NAN]).is_nan());
+    }
+
+    #[test]
+    fn readnoise_of_a_ramp_is_none() {
+        assert_eq!(effective_readnoise(&[1.0, 2.0, 9.0, 3.0, 4.0], &[1, 1, 0, 1, 1]), 0.0);
+    }
+
+    #[test]
+    fn outliers_by_both_limits() {
+        let found = outliers(&[1.0, 1.3, 1.05, f64::NAN], 0.004, 10.0, 0.2);
+        assert_eq!(found, [false, true, true, false]);
+    }
+
+    #[test]
+    fn slow_part_of_a_line_is_the_line_between_the_knots() {
+        let flat: Vec<f64> = (0..200).map(|i| f64::from(i) * 0.01).collect();
+        let slow = slow_part(&flat, 21).unwrap();
+        assert!((slow[100] - flat[100]).abs() < 1e-12);
+        assert!(slow_part(&flat, 2).is_err());
+        assert!(slow_part(&[f64::NAN; 30], 8).unwrap().iter().all(|v| v.is_nan()));
+    }
+}

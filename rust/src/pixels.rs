@@ -1,0 +1,183 @@
+//! Rows of big-endian FITS pixels, straight from a memory-mapped file.
+
+use crate::error::{KernelError, Result, require};
+use memmap2::MmapOptions;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Where an image's pixels lie in a file and what they mean.
+#[derive(Debug, Clone)]
+pub struct PixelLayout {
+    /// Byte at which the pixels begin.
+    pub offset: u64,
+    /// Rows and columns.
+    pub shape: (usize, usize),
+    /// FITS BITPIX: 8, 16, 32, 64, -32 or -64.
+    pub bitpix: i32,
+    /// FITS BSCALE.
+    pub bscale: f64,
+    /// FITS BZERO.
+    pub bzero: f64,
+    /// FITS BLANK: the integer that means no value.
+    pub blank: Option<i64>,
+}
+
+/// An open file that yields the physical values of an image's rows.
+#[derive(Debug)]
+pub struct PixelFile {
+    path: PathBuf,
+    file: File,
+    layout: PixelLayout,
+}
+
+impl PixelFile {
+    /// Open a file and check that it holds the whole image.
+    pub fn open(path: &Path, layout: PixelLayout) -> Result<Self> {
+        let bitpix = layout.bitpix;
+        require(
+            matches!(bitpix, 8 | 16 | 32 | 64 | -32 | -64),
+            "bitpix",
+            f64::from(bitpix),
+            "8, 16, 32, 64, -32 or -64",
+        )?;
+        let failed = |source| KernelError::Io { path: path.to_path_buf(), source };
+        let file = File::open(path).map_err(failed)?;
+        let found = file.metadata().map_err(failed)?.len();
+        let opened = Self { path: path.to_path_buf(), file, layout };
+        let needed = opened.layout.offset + (opened.row_bytes() * opened.layout.shape.0) as u64;
+        if found < needed {
+            return Err(KernelError::Truncated { path: opened.path, needed, found });
+        }
+        Ok(opened)
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> (usize, usize) {
+        self.layout.shape
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.layout.shape.1 * (self.layout.bitpix.unsigned_abs() as usize / 8)
+    }
+
+    /// Physical values of consecutive rows; `out` holds a whole number of rows.
+    ///
+    /// Only these rows are mapped, so that resident memory does not grow with the image or the number of files.
+    pub fn read_rows(&self, first: usize, out: &mut [f32]) -> Result<()> {
+        let columns = self.layout.shape.1;
+        let count = out.len().checked_div(columns).unwrap_or(0);
+        require(
+            count * columns == out.len() && first + count <= self.layout.shape.0,
+            "first row",
+            first as f64,
+            "such that the rows lie within the image",
+        )?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        let start = self.layout.offset + (first * self.row_bytes()) as u64;
+        let mut options = MmapOptions::new();
+        options.offset(start).len(count * self.row_bytes()).populate();
+        // SAFETY: the map is read-only, lives only in this call, and its length was checked against the file's when it
+        // was opened. Another process that truncates a frame while it is being read is outside what a reader can guard.
+        #[allow(unsafe_code)]
+        let map =
+            unsafe { options.map(&self.file) }.map_err(|source| KernelError::Io { path: self.path.clone(), source })?;
+        self.layout.decode(&map, out);
+        Ok(())
+    }
+}
+
+impl PixelLayout {
+    fn decode(&self, bytes: &[u8], out: &mut [f32]) {
+        match self.bitpix {
+            8 => self.integers::<1>(bytes, out, |b| i64::from(b[0])),
+            16 => self.integers::<2>(bytes, out, |b| i64::from(i16::from_be_bytes(b))),
+            32 => self.integers::<4>(bytes, out, |b| i64::from(i32::from_be_bytes(b))),
+            64 => self.integers::<8>(bytes, out, i64::from_be_bytes),
+            -32 => self.floats::<4>(bytes, out, |b| f64::from(f32::from_be_bytes(b))),
+            _ => self.floats::<8>(bytes, out, f64::from_be_bytes),
+        }
+    }
+
+    fn integers<const W: usize>(&self, bytes: &[u8], out: &mut [f32], value: impl Fn([u8; W]) -> i64) {
+        let (pixels, _) = bytes.as_chunks::<W>();
+        for (pixel, out) in pixels.iter().zip(out) {
+            let raw = value(*pixel);
+            *out = if self.blank == Some(raw) { f32::NAN } else { self.physical(raw as f64) };
+        }
+    }
+
+    fn floats<const W: usize>(&self, bytes: &[u8], out: &mut [f32], value: impl Fn([u8; W]) -> f64) {
+        let (pixels, _) = bytes.as_chunks::<W>();
+        if self.bscale == 1.0 && self.bzero == 0.0 {
+            for (pixel, out) in pixels.iter().zip(out) {
+                *out = value(*pixel) as f32;
+            }
+        } else {
+            for (pixel, out) in pixels.iter().zip(out) {
+                *out = self.physical(value(*pixel));
+            }
+        }
+    }
+
+    fn physical(&self, raw: f64) -> f32 {
+        (self.bzero + self.bscale * raw) as f32
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn layout(bitpix: i32, shape: (usize, usize)) -> PixelLayout {
+        PixelLayout { offset: 3, shape, bitpix, bscale: 1.0, bzero: 0.0, blank: None }
+    }
+
+    fn written(name: &str, bytes: &[u8]) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("flatcore-{}-{name}", std::process::id()));
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"abc").unwrap();
+        file.write_all(bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn scaled_integers_with_blank() {
+        let bytes: Vec<u8> = [-32768i16, 0, 7, 32767].iter().flat_map(|v| v.to_be_bytes()).collect();
+        let path = written("int16", &bytes);
+        let scaled = PixelLayout { bscale: 10.0, bzero: 327680.0, blank: Some(7), ..layout(16, (2, 2)) };
+        let mut out = [0.0f32; 4];
+        PixelFile::open(&path, scaled).unwrap().read_rows(0, &mut out).unwrap();
+        assert_eq!(out[..2], [0.0, 327680.0]);
+        assert!(out[2].is_nan());
+        assert_eq!(out[3], 655350.0);
+    }
+
+    #[test]
+    fn doubles_from_a_later_row() {
+        let bytes: Vec<u8> = [1.5f64, 2.5, f64::NAN, -4.0].iter().flat_map(|v| v.to_be_bytes()).collect();
+        let path = written("double", &bytes);
+        let mut out = [0.0f32; 2];
+        PixelFile::open(&path, layout(-64, (2, 2))).unwrap().read_rows(1, &mut out).unwrap();
+        assert!(out[0].is_nan());
+        assert_eq!(out[1], -4.0);
+    }
+
+    #[test]
+    fn truncated_file_is_refused() {
+        let path = written("short", &[0; 15]);
+        let error = PixelFile::open(&path, layout(32, (2, 2))).unwrap_err();
+        assert!(matches!(error, KernelError::Truncated { needed: 19, found: 18, .. }));
+    }
+
+    #[test]
+    fn unknown_bitpix_and_rows_outside_are_refused() {
+        let path = written("tiny", &[0; 4]);
+        assert!(PixelFile::open(&path, layout(12, (1, 1))).is_err());
+        let file = PixelFile::open(&path, layout(8, (2, 2))).unwrap();
+        assert!(file.read_rows(1, &mut [0.0; 4]).is_err());
+    }
+}

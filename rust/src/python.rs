@@ -1,0 +1,303 @@
+//! The Python face: borrow arrays, release the GIL, call a kernel, map the error.
+
+use crate::background::{ScatterKernel, global_background, scattered_light};
+use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
+use crate::combine::{Method, combine};
+use crate::error::KernelError;
+use crate::extract::{Extraction, Weights, Window, extract_orders};
+use crate::outliers::{effective_readnoise, outliers, robust_sigma, slow_part};
+use crate::pixels::{PixelFile, PixelLayout};
+use crate::straighten::{Linear, straighten};
+use ndarray::{Array2, ArrayView2};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+static POOL: RwLock<Option<Arc<ThreadPool>>> = RwLock::new(None);
+
+/// Path, offset, shape, BITPIX, BSCALE, BZERO, BLANK.
+type Source = (PathBuf, u64, (usize, usize), i32, f64, f64, Option<i64>);
+type Image<'py> = Bound<'py, PyArray2<f32>>;
+type Spectrum<'py> = Bound<'py, PyArray2<f64>>;
+type Mask<'py> = Bound<'py, PyArray2<u8>>;
+type SpectraArrays<'py> = (Spectrum<'py>, Spectrum<'py>, Image<'py>, Mask<'py>, Vec<usize>);
+
+impl From<KernelError> for PyErr {
+    fn from(error: KernelError) -> Self {
+        let text = error.to_string();
+        match error {
+            KernelError::Io { .. } | KernelError::Truncated { .. } => PyOSError::new_err(text),
+            _ => PyValueError::new_err(text),
+        }
+    }
+}
+
+/// Run a kernel without the GIL, on the chosen threads.
+fn compute<T: Send>(py: Python<'_>, kernel: impl FnOnce() -> T + Send) -> T {
+    py.detach(|| {
+        let pool = POOL.read().ok().and_then(|pool| pool.clone());
+        match pool {
+            Some(pool) => pool.install(kernel),
+            None => kernel(),
+        }
+    })
+}
+
+#[pyfunction]
+fn set_threads(count: usize) -> PyResult<()> {
+    let pool = ThreadPoolBuilder::new().num_threads(count).build();
+    let pool = pool.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    if let Ok(mut current) = POOL.write() {
+        *current = Some(Arc::new(pool));
+    }
+    Ok(())
+}
+
+fn opened(source: Source) -> crate::error::Result<PixelFile> {
+    let (path, offset, shape, bitpix, bscale, bzero, blank) = source;
+    PixelFile::open(&path, PixelLayout { offset, shape, bitpix, bscale, bzero, blank })
+}
+
+fn method(name: &str, sigma: f64, electrons: f64, readnoise: f64) -> PyResult<Method> {
+    match name {
+        "median" => Ok(Method::Median),
+        "mean" => Ok(Method::Mean),
+        "clipped" => Ok(Method::ClippedMean { sigma, electrons, readnoise }),
+        other => Err(PyValueError::new_err(format!("method = {other:?}: must be median, mean or clipped"))),
+    }
+}
+
+#[pyfunction]
+fn read_pixels<'py>(py: Python<'py>, source: Source) -> PyResult<Image<'py>> {
+    let image = compute(py, || {
+        let file = opened(source)?;
+        let (rows, columns) = file.shape();
+        let mut image = Array2::zeros((rows, columns));
+        if let Some(pixels) = image.as_slice_mut() {
+            let band = 64;
+            pixels
+                .par_chunks_mut((band * columns).max(1))
+                .enumerate()
+                .try_for_each(|(i, out)| file.read_rows(i * band, out))?;
+        }
+        Ok::<_, KernelError>(image)
+    })?;
+    Ok(image.into_pyarray(py))
+}
+
+#[pyfunction]
+fn combine_files<'py>(
+    py: Python<'py>,
+    sources: Vec<Source>,
+    method: &str,
+    clip_sigma: f64,
+    electrons: f64,
+    readnoise: f64,
+) -> PyResult<Image<'py>> {
+    let method = self::method(method, clip_sigma, electrons, readnoise)?;
+    let image = compute(py, || {
+        let files = sources.into_iter().map(opened).collect::<Result<Vec<_>, _>>()?;
+        combine(files.as_slice(), method)
+    })?;
+    Ok(image.into_pyarray(py))
+}
+
+#[pyfunction]
+fn combine_frames<'py>(
+    py: Python<'py>,
+    frames: Vec<PyReadonlyArray2<'py, f32>>,
+    method: &str,
+    clip_sigma: f64,
+    electrons: f64,
+    readnoise: f64,
+) -> PyResult<Image<'py>> {
+    let method = self::method(method, clip_sigma, electrons, readnoise)?;
+    let views: Vec<ArrayView2<'_, f32>> = frames.iter().map(|f| f.as_array()).collect();
+    Ok(compute(py, || combine(views.as_slice(), method))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "to_electrons")]
+#[allow(clippy::too_many_arguments)]
+fn py_to_electrons<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    bounds: Option<(f64, f64)>,
+    dark: Option<PyReadonlyArray2<'py, f32>>,
+    flip_y: bool,
+    flip_x: bool,
+    factor: f64,
+    rows: (usize, usize),
+    columns: (usize, usize),
+    bad: Option<PyReadonlyArray2<'py, u8>>,
+) -> PyResult<Image<'py>> {
+    let steps = ToElectrons {
+        bounds: bounds.map(|(low, high)| Bounds { low, high }),
+        dark: dark.as_ref().map(|d| d.as_array()),
+        flip: Flip { y: flip_y, x: flip_x },
+        factor,
+        rows: rows.0..rows.1,
+        columns: columns.0..columns.1,
+        bad: bad.as_ref().map(|b| b.as_array()),
+    };
+    let image = image.as_array();
+    Ok(compute(py, || to_electrons(image, &steps))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "apply_bounds")]
+fn py_apply_bounds<'py>(py: Python<'py>, image: PyReadonlyArray2<'py, f32>, low: f64, high: f64) -> Image<'py> {
+    let image = image.as_array();
+    compute(py, || apply_bounds(image, Bounds { low, high })).into_pyarray(py)
+}
+
+#[pyfunction(name = "scattered_light")]
+fn py_scattered_light<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    amplitude: f64,
+    kernel_y: f64,
+    kernel_x: f64,
+    kernel_sigma: f64,
+) -> PyResult<Image<'py>> {
+    let (image, kernel) = (image.as_array(), ScatterKernel { y: kernel_y, x: kernel_x, sigma: kernel_sigma });
+    Ok(compute(py, || scattered_light(image, amplitude, kernel))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "global_background")]
+fn py_global_background<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    unlit: PyReadonlyArray2<'py, u8>,
+    box_size: usize,
+    passes: usize,
+) -> PyResult<(Image<'py>, Spectrum<'py>)> {
+    let (image, unlit) = (image.as_array(), unlit.as_array());
+    let found = compute(py, || global_background(image, unlit, box_size, passes))?;
+    Ok((found.map.into_pyarray(py), found.cells.into_pyarray(py)))
+}
+
+#[pyfunction(name = "repair_hot_pixels")]
+fn py_repair_hot_pixels<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    bad: PyReadonlyArray2<'py, u8>,
+    threshold: f64,
+) -> PyResult<Image<'py>> {
+    let (image, bad) = (image.as_array(), bad.as_array());
+    Ok(compute(py, || crate::hotpixels::repair_hot_pixels(image, bad, threshold))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "effective_readnoise")]
+fn py_effective_readnoise<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    unlit: PyReadonlyArray2<'py, u8>,
+) -> PyResult<f64> {
+    let (image, unlit) = (image.as_array(), unlit.as_array());
+    crate::error::same_shape("unlit", &unlit, image.dim())?;
+    let (pixels, unlit) = (crate::error::contiguous("image", &image)?, crate::error::contiguous("unlit", &unlit)?);
+    Ok(compute(py, || effective_readnoise(pixels, unlit)))
+}
+
+#[pyfunction(name = "straighten")]
+fn py_straighten<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    linear: [f64; 6],
+    dxmap: PyReadonlyArray2<'py, f32>,
+    dymap: PyReadonlyArray2<'py, f32>,
+) -> PyResult<Image<'py>> {
+    let [dx, dy, a, b, c, d] = linear;
+    let (image, dxmap, dymap) = (image.as_array(), dxmap.as_array(), dymap.as_array());
+    Ok(compute(py, || straighten(image, Linear { dx, dy, a, b, c, d }, dxmap, dymap))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "extract_orders")]
+#[allow(clippy::too_many_arguments)]
+fn py_extract_orders<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    profile: PyReadonlyArray2<'py, f32>,
+    windows: Vec<(isize, usize)>,
+    threshold: Option<f64>,
+    inverse_variance: bool,
+    readnoise: f64,
+    photon_variance: f64,
+) -> PyResult<SpectraArrays<'py>> {
+    let windows: Vec<Window> = windows.into_iter().map(|(first, count)| Window { first, count }).collect();
+    let weights = if inverse_variance { Weights::InverseVariance } else { Weights::Profile };
+    let how = Extraction { threshold, weights, readnoise, photon_variance };
+    let (image, profile) = (image.as_array(), profile.as_array());
+    let found = compute(py, || extract_orders(image, profile, &windows, how))?;
+    Ok((
+        found.e2ds.into_pyarray(py),
+        found.variance.into_pyarray(py),
+        found.e2dsll.into_pyarray(py),
+        found.e2dscc.into_pyarray(py),
+        found.rejected,
+    ))
+}
+
+#[pyfunction(name = "running_nan_median")]
+fn py_running_nan_median<'py>(
+    py: Python<'py>,
+    row: PyReadonlyArray1<'py, f64>,
+    width: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let row = row.as_array().to_vec();
+    Ok(compute(py, || crate::median::running_nan_median(&row, width))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "robust_sigma")]
+fn py_robust_sigma(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> f64 {
+    let mut values = values.as_array().to_vec();
+    compute(py, || robust_sigma(&mut values))
+}
+
+#[pyfunction(name = "outliers")]
+fn py_outliers<'py>(
+    py: Python<'py>,
+    flat: PyReadonlyArray1<'py, f64>,
+    rms: f64,
+    sigmas: f64,
+    limit: f64,
+) -> Bound<'py, PyArray1<bool>> {
+    let flat = flat.as_array().to_vec();
+    compute(py, || outliers(&flat, rms, sigmas, limit)).into_pyarray(py)
+}
+
+#[pyfunction(name = "slow_part")]
+fn py_slow_part<'py>(
+    py: Python<'py>,
+    flat: PyReadonlyArray1<'py, f64>,
+    width: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let flat = flat.as_array().to_vec();
+    Ok(compute(py, || slow_part(&flat, width))?.into_pyarray(py))
+}
+
+/// The extension module `flatcore._core`.
+#[pymodule]
+#[pyo3(name = "_core")]
+fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(set_threads, module)?)?;
+    module.add_function(wrap_pyfunction!(read_pixels, module)?)?;
+    module.add_function(wrap_pyfunction!(combine_files, module)?)?;
+    module.add_function(wrap_pyfunction!(combine_frames, module)?)?;
+    module.add_function(wrap_pyfunction!(py_to_electrons, module)?)?;
+    module.add_function(wrap_pyfunction!(py_apply_bounds, module)?)?;
+    module.add_function(wrap_pyfunction!(py_scattered_light, module)?)?;
+    module.add_function(wrap_pyfunction!(py_global_background, module)?)?;
+    module.add_function(wrap_pyfunction!(py_repair_hot_pixels, module)?)?;
+    module.add_function(wrap_pyfunction!(py_effective_readnoise, module)?)?;
+    module.add_function(wrap_pyfunction!(py_straighten, module)?)?;
+    module.add_function(wrap_pyfunction!(py_extract_orders, module)?)?;
+    module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
+    module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
+    module.add_function(wrap_pyfunction!(py_outliers, module)?)?;
+    module.add_function(wrap_pyfunction!(py_slow_part, module)?)?;
+    Ok(())
+}
