@@ -1,0 +1,59 @@
+"""Typed face of the Rust extension.
+
+Every function takes C-contiguous arrays of the dtype named and returns new ones. A wrong shape or number raises
+ValueError, a file that cannot be read OSError.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Source = tuple[str, int, tuple[int, int], int, float, float, int | None]
+
+def set_threads(count: int) -> None: ...
+def read_pixels(source: _Source) -> NDArray[np.float32]: ...
+def combine_files(
+    sources: Sequence[_Source], method: str, clip_sigma: float, electrons: float, readnoise: float
+) -> NDArray[np.float32]: ...
+def combine_frames(
+    frames: Sequence[NDArray[np.float32]], method: str, clip_sigma: float, electrons: float, readnoise: float
+) -> NDArray[np.float32]: ...
+def to_electrons(
+    image: NDArray[np.float32],
+    bounds: tuple[float, float] | None,
+    dark: NDArray[np.float32] | None,
+    flip_y: bool,
+    flip_x: bool,
+    factor: float,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    bad: NDArray[np.uint8] | None,
+) -> NDArray[np.float32]: ...
+def apply_bounds(image: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]: ...
+def scattered_light(
+    image: NDArray[np.float32], amplitude: float, kernel_y: float, kernel_x: float, kernel_sigma: float
+) -> NDArray[np.float32]: ...
+def global_background(
+    image: NDArray[np.float32], unlit: NDArray[np.uint8], box_size: int, passes: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]: ...
+def repair_hot_pixels(
+    image: NDArray[np.float32], bad: NDArray[np.uint8], threshold: float
+) -> NDArray[np.float32]: ...
+def effective_readnoise(image: NDArray[np.float32], unlit: NDArray[np.uint8]) -> float: ...
+def straighten(
+    image: NDArray[np.float32], linear: Sequence[float], dxmap: NDArray[np.float32], dymap: NDArray[np.float32]
+) -> NDArray[np.float32]: ...
+def extract_orders(
+    image: NDArray[np.float32],
+    profile: NDArray[np.float32],
+    windows: Sequence[tuple[int, int]],
+    threshold: float | None,
+    inverse_variance: bool,
+    readnoise: float,
+    photon_variance: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32], NDArray[np.uint8], list[int]]: ...
+def running_nan_median(row: NDArray[np.float64], width: int) -> NDArray[np.float64]: ...
+def robust_sigma(values: NDArray[np.float64]) -> float: ...
+def outliers(flat: NDArray[np.float64], rms: float, sigmas: float, limit: float) -> NDArray[np.bool_]: ...
+def slow_part(flat: NDArray[np.float64], width: int) -> NDArray[np.float64]: ...

@@ -1,0 +1,86 @@
+"""The command line: parsing, printing and exit status; no science.
+
+Commands live one per module and are imported only when asked for, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+
+import click
+
+# Name, module that holds `command`, and the line shown by `flatcore --help`.
+COMMANDS = {
+    "run": "Make flat, blaze and extracted products from a night's lamp flats.",
+    "calib": "Add to, list and look into the calibration database.",
+    "simulate": "Write a simulated night with known truth.",
+}
+
+
+class LazyCommands(click.Group):
+    """A group that knows its commands' names and one-line help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module and give the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"flatcore.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands' one-line help."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version  # noqa: PLC0415 - keeps help instant
+
+        click.echo(f"flatcore {version('flatcore')}")
+        ctx.exit()
+
+
+@click.command(
+    cls=LazyCommands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: flatcore simulate demo && flatcore run 2020-08-31 --data-root demo",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+              help="Show the version and exit.")  # fmt: skip
+def cli() -> None:
+    """Flat field and blaze of fibre-fed échelle spectrographs."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit with its status: 0 done, 1 internal error, 2 usage, 3 input, 4 failed QC."""
+    sys.exit(_status(args))
+
+
+def _status(args: list[str] | None) -> int:
+    from flatcore.errors import FlatcoreError  # noqa: PLC0415 - keeps help instant
+
+    try:
+        result = cli.main(args, prog_name="flatcore", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except FlatcoreError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_status
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    except Exception:
+        traceback.print_exc()
+        click.echo("error: internal error; please report the lines above", err=True)
+        return 1
+    return result if isinstance(result, int) else 0

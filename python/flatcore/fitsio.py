@@ -1,0 +1,283 @@
+"""FITS files: headers, where a file's pixels lie, and writing whole files or none."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from flatcore import _core
+from flatcore.errors import InputError, OutputError
+
+Header = fits.Header
+
+
+@dataclass(frozen=True)
+class ImageLocation:
+    """Where an image's pixels lie in an uncompressed file, and how they scale to physical values.
+
+    Attributes
+    ----------
+    path
+        The file that is read; a temporary copy where the original is compressed.
+    offset
+        Byte at which the pixels begin.
+    shape
+        Rows and columns.
+    bitpix, bscale, bzero, blank
+        The FITS keywords of the same names.
+    """
+
+    path: Path
+    offset: int
+    shape: tuple[int, int]
+    bitpix: int
+    bscale: float
+    bzero: float
+    blank: int | None
+
+    def source(self) -> tuple[str, int, tuple[int, int], int, float, float, int | None]:
+        """Give the location in the form the kernels take."""
+        return str(self.path), self.offset, self.shape, self.bitpix, self.bscale, self.bzero, self.blank
+
+
+@dataclass(frozen=True)
+class FitsImage:
+    """A FITS file's header and the location of its first image."""
+
+    path: Path
+    header: Header
+    location: ImageLocation
+
+
+def open_image(path: Path, scratch: Path | None = None) -> FitsImage:
+    """Read a file's header and find its first image.
+
+    Parameters
+    ----------
+    path
+        A FITS file: plain, gzip-compressed (``.gz``) or with a tile-compressed image (``.fz``).
+    scratch
+        Folder for an uncompressed copy of a compressed image; without one a compressed file is refused.
+
+    Returns
+    -------
+    FitsImage
+        The primary header with the image's own keywords added, and where the pixels lie.
+
+    Raises
+    ------
+    InputError
+        The file is missing, not FITS, truncated, or holds no two-dimensional image.
+    """
+    _check_fits(path)
+    plain = _gunzipped(path, scratch) if path.suffix == ".gz" else path
+    with _opened(plain, path) as hdus:
+        for hdu in hdus:
+            if isinstance(hdu, fits.CompImageHDU):
+                location = _locate(_untiled(hdu, path, scratch), path)
+                return FitsImage(path, _merged_header(hdus[0].header, hdu.header), location)
+            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
+                return FitsImage(path, _merged_header(hdus[0].header, hdu.header), _location(hdu, plain, path))
+    raise InputError(f"{path}: holds no image")
+
+
+def read_header(path: Path) -> Header:
+    """Read a file's primary header with the keywords of its first image added.
+
+    Raises
+    ------
+    InputError
+        The file is missing or not FITS.
+    """
+    _check_fits(path)
+    with _opened(path, path) as hdus:
+        for hdu in hdus:
+            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
+                return _merged_header(hdus[0].header, hdu.header)
+        return hdus[0].header.copy()
+
+
+def read_image(path: Path, scratch: Path | None = None) -> tuple[Header, NDArray[np.float32]]:
+    """Read a file's header and its first image as physical values.
+
+    Returns
+    -------
+    header
+        As of :func:`open_image`.
+    image
+        Rows by columns, float32.
+
+    Raises
+    ------
+    InputError
+        As of :func:`open_image`.
+    """
+    image = open_image(path, scratch)
+    return image.header, read_pixels(image)
+
+
+def read_pixels(image: FitsImage) -> NDArray[np.float32]:
+    """Read an opened image as physical values, float32."""
+    try:
+        return _core.read_pixels(image.location.source())
+    except OSError as error:
+        raise InputError(str(error)) from error
+
+
+def required(header: Header, keyword: str, path: Path, kind: type = float) -> Any:
+    """Give a header value of the kind asked for.
+
+    Raises
+    ------
+    InputError
+        The keyword is missing or of another kind; the message names file, keyword and value.
+    """
+    if keyword not in header:
+        raise InputError(f"{path}: header keyword {keyword} is missing")
+    value = header[keyword]
+    number = kind is float and isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+    if number:
+        return float(value)
+    if kind is not float and isinstance(value, kind):
+        return value
+    expected = {float: "a finite number", str: "text", int: "an integer", bool: "T or F"}[kind]
+    raise InputError(f"{path}: header keyword {keyword} = {value!r}: expected {expected}")
+
+
+def write_atomically(path: Path, hdus: Sequence[Any]) -> None:
+    """Write HDUs with checksums to a file that appears whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        The folder or the disk does not take the file; nothing is left behind.
+    """
+    with replacing(path) as temporary:
+        fits.HDUList(list(hdus)).writeto(temporary, checksum=True, output_verify="exception")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name in the file's folder, and rename it to the file when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        The folder or the disk does not take the file; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Give the SHA-256 of a file as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_fits(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rb") as file:
+            start = file.read(9)
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    if start != b"SIMPLE  =":
+        raise InputError(f"{path}: not a FITS file (it begins with {start!r}, expected b'SIMPLE  =')")
+
+
+@contextlib.contextmanager
+def _opened(path: Path, named: Path) -> Iterator[Any]:
+    """Open a FITS file, with any fault of its structure named as the file's."""
+    try:
+        with fits.open(path, memmap=True, do_not_scale_image_data=True, ignore_missing_simple=False) as hdus:
+            yield hdus
+    except (OSError, EOFError, KeyError, ValueError, TypeError, fits.VerifyError) as error:
+        raise InputError(f"{named}: not a readable FITS file: {error}") from error
+
+
+def _location(hdu: Any, plain: Path, named: Path) -> ImageLocation:
+    header = hdu.header
+    extra = [header[f"NAXIS{i}"] for i in range(3, header["NAXIS"] + 1)]
+    if any(size != 1 for size in extra):
+        raise InputError(f"{named}: the image has {header['NAXIS']} axes, expected 2")
+    shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
+    offset = int(hdu.fileinfo()["datLoc"])
+    bitpix = int(header["BITPIX"])
+    needed = offset + shape[0] * shape[1] * abs(bitpix) // 8
+    found = plain.stat().st_size
+    if found < needed:
+        raise InputError(f"{named}: truncated: the image ends at byte {needed}, the file at {found}")
+    blank = header.get("BLANK") if bitpix > 0 else None
+    return ImageLocation(
+        plain, offset, shape, bitpix, float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0)), blank
+    )
+
+
+def _locate(plain: Path, named: Path) -> ImageLocation:
+    with _opened(plain, named) as hdus:
+        return _location(hdus[0], plain, named)
+
+
+def _scratch_file(path: Path, scratch: Path | None) -> Path:
+    if scratch is None:
+        raise InputError(f"{path}: compressed, and no folder for an uncompressed copy was given")
+    handle, name = tempfile.mkstemp(suffix=".fits", dir=scratch)
+    os.close(handle)
+    return Path(name)
+
+
+def _gunzipped(path: Path, scratch: Path | None) -> Path:
+    plain = _scratch_file(path, scratch)
+    try:
+        with gzip.open(path, "rb") as packed, plain.open("wb") as file:
+            shutil.copyfileobj(packed, file, 1 << 20)
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be uncompressed: {error}") from error
+    return plain
+
+
+def _untiled(hdu: Any, path: Path, scratch: Path | None) -> Path:
+    plain = _scratch_file(path, scratch)
+    bare = fits.PrimaryHDU(np.asarray(hdu.data))
+    for keyword in ("BSCALE", "BZERO", "BLANK"):
+        if keyword in hdu.header:
+            bare.header[keyword] = hdu.header[keyword]
+    bare.writeto(plain, overwrite=True)
+    return plain
+
+
+_STRUCTURE = {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE",
+              "BZERO", "BLANK", "CHECKSUM", "DATASUM", "EXTNAME", "EXTVER", ""}  # fmt: skip
+
+
+def _merged_header(primary: Header, image: Header) -> Header:
+    """Add the image's own keywords to the primary header; the primary's win."""
+    merged = primary.copy()
+    if image is not primary:
+        merged.extend((card for card in image.cards if card.keyword not in _STRUCTURE), unique=True)
+    return merged
