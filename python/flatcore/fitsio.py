@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from flatcore import _core
 from flatcore.errors import InputError, OutputError
 
 Header = fits.Header
+
+FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,23 @@ def read_image(path: Path, scratch: Path | None = None) -> tuple[Header, NDArray
     return image.header, read_pixels(image)
 
 
+def read_doubles(path: Path) -> NDArray[np.float64]:
+    """Read a file's first image in double precision; for small images.
+
+    Raises
+    ------
+    InputError
+        As of :func:`open_image`.
+    """
+    _check_fits(path)
+    with _opened(path, path) as hdus:
+        for hdu in hdus:
+            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 1:
+                scaled = np.asarray(hdu.data, dtype=float)
+                return scaled * hdu.header.get("BSCALE", 1.0) + hdu.header.get("BZERO", 0.0)
+    raise InputError(f"{path}: holds no image")
+
+
 def read_pixels(image: FitsImage) -> NDArray[np.float32]:
     """Read an opened image as physical values, float32."""
     try:
@@ -156,16 +175,23 @@ def required(header: Header, keyword: str, path: Path, kind: type = float) -> An
     raise InputError(f"{path}: header keyword {keyword} = {value!r}: expected {expected}")
 
 
-def write_atomically(path: Path, hdus: Sequence[Any]) -> None:
-    """Write HDUs with checksums to a file that appears whole or not at all.
+def write_together(files: Mapping[Path, Callable[[], Sequence[Any]]]) -> None:
+    """Write files of HDUs with checksums; all are complete before the first appears under its name.
+
+    Parameters
+    ----------
+    files
+        For each path a function that gives its HDUs, called when it is written.
 
     Raises
     ------
     OutputError
-        The folder or the disk does not take the file; nothing is left behind.
+        The folder or the disk does not take a file; none is left behind.
     """
-    with replacing(path) as temporary:
-        fits.HDUList(list(hdus)).writeto(temporary, checksum=True, output_verify="exception")
+    with contextlib.ExitStack() as stack:
+        for path, hdus in files.items():
+            temporary = stack.enter_context(replacing(path))
+            fits.HDUList(list(hdus())).writeto(temporary, checksum=True, output_verify="exception")
 
 
 @contextlib.contextmanager

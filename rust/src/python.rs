@@ -57,6 +57,11 @@ fn set_threads(count: usize) -> PyResult<()> {
     Ok(())
 }
 
+#[pyfunction]
+fn threads(py: Python<'_>) -> usize {
+    compute(py, rayon::current_num_threads)
+}
+
 fn opened(source: Source) -> crate::error::Result<PixelFile> {
     let (path, offset, shape, bitpix, bscale, bzero, blank) = source;
     PixelFile::open(&path, PixelLayout { offset, shape, bitpix, bscale, bzero, blank })
@@ -284,6 +289,7 @@ fn py_slow_part<'py>(
 #[pyo3(name = "_core")]
 fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_threads, module)?)?;
+    module.add_function(wrap_pyfunction!(threads, module)?)?;
     module.add_function(wrap_pyfunction!(read_pixels, module)?)?;
     module.add_function(wrap_pyfunction!(combine_files, module)?)?;
     module.add_function(wrap_pyfunction!(combine_frames, module)?)?;

@@ -1,0 +1,208 @@
+"""Calibration files of a run: which are needed, which are chosen, and their checked contents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flatcore.errors import CalibrationError, InputError
+from flatcore.fitsio import read_doubles, read_header, read_image, sha256_of
+from flatcore.instrument import Profile
+from flatcore.localisation import read_traces
+from flatcore.results import ChosenCalibration, Image, Mask, Transform
+from flatcore.settings import CalibrationSettings, Settings
+
+if TYPE_CHECKING:
+    from flatcore.caldb import CalibrationDatabase
+
+UNIX_EPOCH_MJD = 40587.0
+SECONDS_PER_DAY = 86400.0
+
+# DRSOUTID values that a file of each key may have.
+KINDS = {
+    "DARKREF": ("DARKREF", "DARKM", "DARK_REF"),
+    "BADPIX": ("BADPIX", "BADPIX_MAP"),
+    "BKGRDMAP": ("BKGRD_MAP", "BKGRDMAP"),
+    "SHAPEX": ("SHAPE_X", "SHAPEX"),
+    "SHAPEY": ("SHAPE_Y", "SHAPEY"),
+    "SHAPEL": ("SHAPEL", "SHAPE_L"),
+    "LOC": ("LOC_LOCO", "LOC"),
+    "ORDER_PROFILE": ("LOC_ORDERP", "ORDER_PROFILE"),
+}
+
+Need = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """Contents of the calibration files.
+
+    Attributes
+    ----------
+    dark
+        Raw rows by columns [ADU/s]; None where no dark is subtracted.
+    bad, unlit
+        Bad and unlit pixels in the frame of the calibrated image, not 0 where they are.
+    transform
+        SHAPEL, SHAPEX, SHAPEY.
+    traces, profiles
+        Traces, and order profiles before straightening, by localisation fibre.
+    chosen
+        The files.
+    """
+
+    dark: Image | None
+    bad: Mask | None
+    unlit: Mask
+    transform: Transform
+    traces: dict[str, NDArray[np.float64]]
+    profiles: dict[str, Image]
+    chosen: tuple[ChosenCalibration, ...]
+
+    def file(self, keyname: str, fiber: str = "") -> ChosenCalibration:
+        """Give the file chosen for a key and fibre."""
+        return next(c for c in self.chosen if (c.keyname, c.fiber) == (keyname, fiber))
+
+
+def needs(profile: Profile, settings: Settings, fibers: tuple[str, ...]) -> list[Need]:
+    """List the keys and localisation fibres a run needs, in the order they are used."""
+    keys = ["DARKREF"] if settings.calibrate.dark else []
+    keys += ["BADPIX"] if settings.calibrate.badpix else []
+    keys += ["BKGRDMAP", "SHAPEX", "SHAPEY", "SHAPEL"]
+    sources = dict.fromkeys(profile.fibers[name].localisation for name in fibers)
+    return [(key, "") for key in keys] + [(key, source) for source in sources for key in ("LOC", "ORDER_PROFILE")]
+
+
+def choose(
+    wanted: list[Need],
+    database: CalibrationDatabase,
+    mjd_mid: float,
+    settings: CalibrationSettings,
+    named: Mapping[str, Path] | None = None,
+) -> tuple[ChosenCalibration, ...]:
+    """Choose a file for each need: the one named by the user, or the database's choice by time.
+
+    Parameters
+    ----------
+    named
+        Files by key; they win over the database.
+
+    Raises
+    ------
+    CalibrationError
+        There is none, or none young enough; the message names key, fibre and time.
+    """
+    named = named or {}
+    return tuple(
+        _named(key, fiber, named[key]) if key in named else _from_database(key, fiber, database, mjd_mid, settings)
+        for key, fiber in wanted
+    )
+
+
+def _named(key: str, fiber: str, path: Path) -> ChosenCalibration:
+    header = read_header(path)
+    return ChosenCalibration(key, fiber, path, header.get("MJDMID", float("nan")), "named by the user", sha256_of(path))
+
+
+def _from_database(
+    key: str, fiber: str, database: CalibrationDatabase, mjd_mid: float, settings: CalibrationSettings
+) -> ChosenCalibration:
+    unixtime = (mjd_mid - UNIX_EPOCH_MJD) * SECONDS_PER_DAY
+    record = database.choose(key, fiber, unixtime, mode=settings.choice, max_age_days=settings.max_age_days)
+    days = (record.unixtime - unixtime) / SECONDS_PER_DAY
+    reason = f"{settings.choice} in time, {abs(days):.2f} d {'after' if days > 0 else 'before'}"
+    mjd = record.unixtime / SECONDS_PER_DAY + UNIX_EPOCH_MJD
+    return ChosenCalibration(key, fiber, database.path_of(record), mjd, reason, record.sha256)
+
+
+def load(
+    chosen: tuple[ChosenCalibration, ...], profile: Profile, settings: Settings, scratch: Path | None = None
+) -> Calibrations:
+    """Read the chosen files, and check that each is of its kind and shape.
+
+    Raises
+    ------
+    CalibrationError
+        A file is of another kind or shape; the message names file, keyword, both values.
+    InputError
+        A file cannot be read.
+    """
+    raw = profile.detector.shape
+    kept = profile.detector.kept_shape if settings.calibrate.resize else raw
+
+    def image(file: ChosenCalibration, shape: tuple[int, int]) -> Image:
+        header, pixels = read_image(file.path, scratch)
+        _check_kind(file, header.get("DRSOUTID"))
+        if pixels.shape != shape:
+            raise CalibrationError(
+                f"{file.path}: {file.keyname} has {pixels.shape[0]} x {pixels.shape[1]} pixels, "
+                f"expected {shape[0]} x {shape[1]} for {profile.name}"
+            )
+        return pixels
+
+    by_key = {(file.keyname, file.fiber): file for file in chosen}
+    dark, bad = by_key.get(("DARKREF", "")), by_key.get(("BADPIX", ""))
+    dxmap, dymap = (_whole(by_key[key, ""], image(by_key[key, ""], kept)) for key in ("SHAPEX", "SHAPEY"))
+    return Calibrations(
+        dark=image(dark, raw) if dark else None,
+        bad=_mask(image(bad, kept)) if bad else None,
+        unlit=_mask(image(by_key["BKGRDMAP", ""], kept)),
+        transform=Transform(_linear(by_key["SHAPEL", ""]), dxmap, dymap),
+        traces={fiber: _traces(file) for (key, fiber), file in by_key.items() if key == "LOC"},
+        profiles={fiber: image(file, kept) for (key, fiber), file in by_key.items() if key == "ORDER_PROFILE"},
+        chosen=chosen,
+    )
+
+
+def _check_kind(file: ChosenCalibration, kind: object) -> None:
+    if str(kind).strip() not in KINDS[file.keyname]:
+        raise CalibrationError(
+            f"{file.path}: DRSOUTID = {kind!r}, expected {KINDS[file.keyname][0]!r} for {file.keyname}"
+        )
+
+
+def _mask(image: Image) -> Mask:
+    return (image != 0).view(np.uint8)
+
+
+def _whole(file: ChosenCalibration, image: Image) -> Image:
+    if not np.isfinite(image).all():
+        raise CalibrationError(f"{file.path}: {file.keyname} has pixels without a value, expected a shift for each")
+    return image
+
+
+def _linear(file: ChosenCalibration) -> tuple[float, float, float, float, float, float]:
+    _check_kind(file, read_header(file.path).get("DRSOUTID"))
+    values = read_doubles(file.path).ravel()
+    if values.size != 6 or not np.isfinite(values).all():
+        raise CalibrationError(f"{file.path}: SHAPEL holds {values.size} numbers, expected 6 finite (dx dy A B C D)")
+    dx, dy, a, b, c, d = (float(value) for value in values)
+    if abs(a * d - b * c) < 1e-6:
+        raise CalibrationError(f"{file.path}: SHAPEL's matrix ({a} {b}; {c} {d}) cannot be inverted")
+    return dx, dy, a, b, c, d
+
+
+def _traces(file: ChosenCalibration) -> NDArray[np.float64]:
+    header = read_header(file.path)
+    _check_kind(file, header.get("DRSOUTID"))
+    return read_traces(header, file.path)
+
+
+def find_named(name: str, data_root: Path, obs_folder: Path) -> Path:
+    """Find a calibration file the user names: as a path, in the observation directory, or in the calib folder.
+
+    Raises
+    ------
+    InputError
+        There is no such file in any of them.
+    """
+    places = (Path(name), obs_folder / name, data_root / "calib" / name)
+    for path in places:
+        if path.is_file():
+            return path
+    raise InputError(f"{name}: no such file, looked at {', '.join(str(place) for place in places)}")

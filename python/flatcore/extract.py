@@ -1,0 +1,98 @@
+"""Fifth stage: extract the orders of a fibre from the straightened image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flatcore import _core
+from flatcore.instrument import Fiber
+from flatcore.results import FiberSpectra, Image, Spectra
+from flatcore.settings import ExtractSettings
+
+# Half the number of middle columns on which flux and signal to noise are measured.
+HALF_MIDDLE = 50
+# Windows no wider than this [pixels] are too narrow to tell outliers from the profile.
+NARROW_WINDOW = 10
+
+
+def extract(
+    name: str,
+    image: Image,
+    profile: Image,
+    windows: Sequence[tuple[int, int]],
+    fiber: Fiber,
+    readnoise_e: float,
+    gain: float,
+    settings: ExtractSettings,
+    photon_variance: float = 1.0,
+) -> FiberSpectra:
+    """Extract a fibre's orders with rejection of outlying pixels.
+
+    Per column, with s the pixels and f the profile divided by its sum: the flux is the sum of s f over the sum of f^2,
+    over the pixels whose distance from the scaled profile is below ``settings.rejection`` median distances.
+
+    Parameters
+    ----------
+    image
+        Straightened image [electrons], float32; NaN for no value.
+    profile
+        Straightened order profile, float32, of the image's shape.
+    windows
+        First row and number of rows of each order; rows off the detector have no value.
+    fiber
+        Half-widths of the extraction.
+    readnoise_e
+        Effective read noise of the image [electrons].
+    gain
+        Electrons per ADU.
+    photon_variance
+        Variance of the image relative to one frame's.
+
+    Returns
+    -------
+    FiberSpectra
+        In electrons.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+    """
+    width = fiber.below + fiber.above
+    e2ds, variance, e2dsll, e2dscc, rejected = _core.extract_orders(
+        image,
+        profile,
+        list(windows),
+        settings.rejection if width > NARROW_WINDOW else None,
+        settings.method == "horne",
+        readnoise_e,
+        photon_variance,
+    )
+    flux = middle_flux(e2ds)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        snr = flux / np.sqrt(flux + readnoise_e**2 * width)
+        level = flux / gain / width
+    return FiberSpectra(
+        fiber=name,
+        e2ds=e2ds,
+        e2ds_error=np.sqrt(variance),
+        e2dsll=e2dsll,
+        e2dscc=e2dscc,
+        windows=tuple(windows),
+        rejected=tuple(rejected),
+        snr=snr,
+        level_adu=level,
+        saturated=level > settings.saturation_adu,
+        readnoise_e=readnoise_e,
+    )
+
+
+def middle_flux(e2ds: Spectra) -> NDArray[np.float64]:
+    """Mean flux of each order over the middle 100 columns, NaN counted as 0 [electrons]."""
+    middle = e2ds.shape[1] // 2
+    window = e2ds[:, max(middle - HALF_MIDDLE, 0) : middle + HALF_MIDDLE]
+    total: NDArray[np.float64] = np.nansum(window, axis=1) / (2 * HALF_MIDDLE)
+    return total

@@ -1,0 +1,80 @@
+"""Seventh stage: divide the orders by their blaze, and mask what is not a flat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flatcore import _core
+from flatcore.results import BlazeFit, FiberFlat, FiberSpectra, Reason
+from flatcore.settings import FlatSettings
+
+
+def make_flat(spectra: FiberSpectra, fits: Sequence[BlazeFit], settings: FlatSettings, rows: int) -> FiberFlat:
+    """Make the flat of a fibre: E2DS over blaze, NaN where it is an outlier.
+
+    Parameters
+    ----------
+    spectra
+        The fibre's extracted orders.
+    fits
+        The orders' blaze fits.
+    settings
+        Limits of the masks, and whether the slow part is divided out.
+    rows
+        Rows of the detector image, for windows that reach off it.
+
+    Returns
+    -------
+    FiberFlat
+        ``blaze * flat`` is ``e2ds`` to rounding, unless the slow part was divided out.
+    """
+    blaze = np.stack([fit.blaze for fit in fits])
+    blaze_error = np.stack([fit.blaze_error for fit in fits])
+    reasons = _window_reasons(spectra, rows)
+    e2ds = np.where(np.isnan(blaze), np.nan, spectra.e2ds)
+    flat = e2ds / blaze
+    rms_before, rms = np.full(len(fits), np.nan), np.full(len(fits), np.nan)
+    for i, fit in enumerate(fits):
+        reasons[i] |= np.uint8(Reason.NO_FIT) if fit.problem else np.where(np.isnan(fit.blaze), np.uint8(Reason.LOW_BLAZE), 0)
+        rms_before[i] = _core.robust_sigma(flat[i, fit.fitted])
+        for reason, sigmas, limit in (
+            (Reason.OUTLIER_SIGMA, settings.sigma_cut, np.inf),
+            (Reason.OUTLIER_LIMIT, np.inf, settings.limit),
+        ):
+            reasons[i, _core.outliers(flat[i], rms_before[i], sigmas, limit)] |= np.uint8(reason)
+    masked = (reasons & np.uint8(Reason.OUTLIER_SIGMA | Reason.OUTLIER_LIMIT)) != 0
+    for plane in (flat, blaze, e2ds, blaze_error):
+        plane[masked] = np.nan
+    for i, fit in enumerate(fits):
+        rms[i] = _core.robust_sigma(flat[i, fit.fitted])
+        if settings.divide_slow_part:
+            flat[i] /= _core.slow_part(flat[i], settings.slow_width)
+    return FiberFlat(
+        fiber=spectra.fiber,
+        e2ds=e2ds,
+        blaze=blaze,
+        blaze_error=blaze_error,
+        flat=flat,
+        flat_error=spectra.e2ds_error / blaze,
+        reasons=reasons,
+        rms_before=rms_before,
+        rms=rms,
+        fits=tuple(fits),
+    )
+
+
+def _window_reasons(spectra: FiberSpectra, rows: int) -> NDArray[np.uint8]:
+    """Say what the pixels of each column's window lack."""
+    reasons = np.zeros(spectra.e2ds.shape, np.uint8)
+    start = 0
+    for i, (first, count) in enumerate(spectra.windows):
+        kept = spectra.e2dscc[start : start + count]
+        start += count
+        reasons[i, (kept == 0).any(axis=0)] |= np.uint8(Reason.REJECTED)
+        if first < 0 or first + count > rows:
+            reasons[i] |= np.uint8(Reason.OFF_DETECTOR)
+    reasons[np.isnan(spectra.e2ds)] |= np.uint8(Reason.NO_DATA)
+    return reasons
