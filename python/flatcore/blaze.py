@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeWarning, least_squares
+from scipy.optimize import OptimizeResult, least_squares
+from threadpoolctl import threadpool_limits
 
 from flatcore import _core
 from flatcore.instrument import Blaze
-from flatcore.results import BlazeFit
+from flatcore.results import BlazeFit, Spectra
 from flatcore.settings import BlazeSettings
 
 Vector = NDArray[np.float64]
@@ -43,7 +45,7 @@ def sinc2(x: Vector, parameters: Vector) -> tuple[Vector, Vector]:
 
 
 def sinc2_jacobian(x: Vector, parameters: Vector) -> NDArray[np.float64]:
-    """Derivatives of :func:`sinc2` by its six parameters, columns of the result."""
+    """Give the derivatives of :func:`sinc2` by its six parameters, columns of the result."""
     amplitude, period, centre, quadratic, cubic, slope = parameters
     d = x - centre
     phase = d * (1.0 + d * (quadratic + d * cubic))
@@ -64,6 +66,21 @@ def sinc2_jacobian(x: Vector, parameters: Vector) -> NDArray[np.float64]:
     jacobian[:, 4] = by_phase * d**3
     jacobian[:, 5] = amplitude * sinc**2 * d
     return jacobian
+
+
+def fit_orders(e2ds: Spectra, blaze: Blaze, settings: BlazeSettings, threads: int = 1) -> tuple[BlazeFit, ...]:
+    """Fit every order of a fibre, several at a time; see :func:`fit_blaze`.
+
+    Parameters
+    ----------
+    e2ds
+        Orders by columns [electrons]; NaN for no value.
+    threads
+        Orders fitted at a time; the result does not depend on it.
+    """
+    # The fits' matrices are too small to share out: threads of the linear algebra would only wait for one another.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(threads, 1)) as pool:
+        return tuple(pool.map(lambda order: fit_blaze(order, blaze, settings), e2ds))
 
 
 def fit_blaze(e2ds: Vector, blaze: Blaze, settings: BlazeSettings) -> BlazeFit:
@@ -94,73 +111,21 @@ def fit_blaze(e2ds: Vector, blaze: Blaze, settings: BlazeSettings) -> BlazeFit:
         return _no_blaze(filtered, fitted, "no flux")
     if np.count_nonzero(fitted) <= np.count_nonzero(free):
         return _no_blaze(filtered, fitted, f"only {np.count_nonzero(fitted)} columns to fit")
-    start, low, high = _start(x, filtered, fitted, p95)
-    return _fit(x, filtered, fitted, free, start, (low, high), blaze)
-
-
-def _start(x: Vector, filtered: Vector, fitted: NDArray[np.bool_], p95: float) -> tuple[Vector, Vector, Vector]:
-    """Start and bounds of the fit, from the filtered order."""
-    with np.errstate(invalid="ignore"):
-        bright = x[filtered > p95]
-        wide = np.count_nonzero(filtered[fitted] > p95 / 2)
-    centre = float(np.median(bright)) if bright.size else float(np.median(x[fitted]))
-    start = np.array([p95, 2.0 * max(wide, 1), centre, 0.0, 0.0, 0.0])
-    # A period of zero has no sinc; a hundredth of a pixel is as good a lower bound.
-    low = np.array([0.0, 0.01, 0.0, -np.inf, -np.inf, -np.inf])
-    high = np.array([1.5 * p95, np.inf, x.size - 1.0, np.inf, np.inf, np.inf])
-    return start, low, high
-
-
-def _fit(
-    x: Vector,
-    filtered: Vector,
-    fitted: NDArray[np.bool_],
-    free: NDArray[np.bool_],
-    start: Vector,
-    bounds: tuple[Vector, Vector],
-    blaze: Blaze,
-) -> BlazeFit:
-    columns, flux = x[fitted], filtered[fitted]
-    # Every parameter is fitted in units that make it of order one: amplitudes, the order's width, and its powers.
-    width = start[1]
-    scale = np.array([start[0], width, width, 1 / width, 1 / width**2, 1 / width])
-    parameters = start.copy()
-
-    def full(values: Vector) -> Vector:
-        complete = np.zeros(6)
-        complete[free] = values * scale[free]
-        return complete
-
-    def residual(values: Vector) -> Vector:
-        return (sinc2(columns, full(values))[0] - flux) / start[0]
-
-    def jacobian(values: Vector) -> NDArray[np.float64]:
-        return sinc2_jacobian(columns, full(values))[:, free] * (scale[free] / start[0])
-
-    limits = tuple((bound / scale)[free] for bound in bounds)
+    fit = _Fit(x[fitted], filtered[fitted], *_start(x, filtered, fitted, p95), free)
     evaluations = 0
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore", OptimizeWarning)
+        values = fit.first_values()
+        with np.errstate(all="ignore"):
             for _ in range(2):
-                found = least_squares(
-                    residual,
-                    np.clip((parameters / scale)[free], *limits),
-                    jac=jacobian,
-                    bounds=limits,
-                    x_scale="jac",
-                    ftol=TOLERANCE,
-                    xtol=TOLERANCE,
-                    gtol=TOLERANCE,
-                    max_nfev=400,
-                )
-                parameters = full(found.x)
+                found = fit.solve(values)
+                values = found.x
                 evaluations += int(found.nfev)
     except (ValueError, np.linalg.LinAlgError) as error:
         return _no_blaze(filtered, fitted, f"the fit failed: {error}", evaluations)
+    parameters = fit.parameters(values)
     if found.status <= 0 or not np.isfinite(parameters).all():
         return _no_blaze(filtered, fitted, "the fit did not converge", evaluations)
-    covariance = _covariance(jacobian(found.x), residual(found.x), scale[free], blaze.median_width)
+    covariance = fit.covariance(values, blaze.median_width)
     errors = np.zeros(6)
     errors[free] = np.sqrt(np.diag(covariance))
     model, plain = sinc2(x, parameters)
@@ -172,19 +137,88 @@ def _fit(
     return BlazeFit(parameters, errors, model, model_error, filtered, fitted, "", evaluations)
 
 
-def _covariance(jacobian: NDArray[np.float64], residual: Vector, scale: Vector, width: int) -> NDArray[np.float64]:
-    """Covariance of the fitted parameters.
+def _start(x: Vector, filtered: Vector, fitted: NDArray[np.bool_], p95: float) -> tuple[Vector, Vector, Vector]:
+    """Give start and bounds of the fit, from the filtered order."""
+    with np.errstate(invalid="ignore"):
+        bright = x[filtered > p95]
+        wide = np.count_nonzero(filtered[fitted] > p95 / 2)
+    centre = float(np.median(bright)) if bright.size else float(np.median(x[fitted]))
+    start = np.array([p95, 2.0 * max(wide, 1), centre, 0.0, 0.0, 0.0])
+    # A period of zero has no sinc; a hundredth of a pixel is as good a lower bound.
+    low = np.array([0.0, 0.01, 0.0, -np.inf, -np.inf, -np.inf])
+    high = np.array([1.5 * p95, np.inf, x.size - 1.0, np.inf, np.inf, np.inf])
+    return start, low, high
 
-    Neighbouring residuals of a running median over ``width`` columns are one another's copies: only one in ``width``
-    counts as independent.
-    """
-    freedom = max(residual.size - jacobian.shape[1], 1)
-    variance = float(residual @ residual) / freedom * width
-    _, singular, rotation = np.linalg.svd(jacobian, full_matrices=False)
-    usable = singular > singular[0] * np.finfo(float).eps * max(jacobian.shape)
-    rotation = rotation[usable] / singular[usable, None]
-    covariance: NDArray[np.float64] = variance * (rotation.T @ rotation) * np.outer(scale, scale)
-    return covariance
+
+@dataclass(frozen=True)
+class _Fit:
+    """A least-squares problem in units that make every parameter of order one: amplitude, period and its powers."""
+
+    columns: Vector
+    flux: Vector
+    start: Vector
+    low: Vector
+    high: Vector
+    free: NDArray[np.bool_]
+
+    @property
+    def scale(self) -> Vector:
+        """Units of the free parameters."""
+        amplitude, period = self.start[:2]
+        units: Vector = np.array([amplitude, period, period, 1 / period, 1 / period**2, 1 / period])[self.free]
+        return units
+
+    def parameters(self, values: Vector) -> Vector:
+        """All six parameters; those that are not free are 0."""
+        complete = np.zeros(6)
+        complete[self.free] = values * self.scale
+        return complete
+
+    def first_values(self) -> Vector:
+        """Give the start in the units of the fit."""
+        first: Vector = self.start[self.free] / self.scale
+        return first
+
+    def residual(self, values: Vector) -> Vector:
+        """Model minus flux, in units of the first amplitude."""
+        difference: Vector = (sinc2(self.columns, self.parameters(values))[0] - self.flux) / self.start[0]
+        return difference
+
+    def jacobian(self, values: Vector) -> NDArray[np.float64]:
+        """Give the derivatives of the residual."""
+        full = sinc2_jacobian(self.columns, self.parameters(values))
+        free: NDArray[np.float64] = full[:, self.free] * (self.scale / self.start[0])
+        return free
+
+    def solve(self, values: Vector) -> OptimizeResult:
+        """Fit from the given start, within the bounds."""
+        limits = self.low[self.free] / self.scale, self.high[self.free] / self.scale
+        return least_squares(
+            self.residual,
+            np.clip(values, *limits),
+            jac=self.jacobian,
+            bounds=limits,
+            x_scale="jac",
+            ftol=TOLERANCE,
+            xtol=TOLERANCE,
+            gtol=TOLERANCE,
+            max_nfev=400,
+        )
+
+    def covariance(self, values: Vector, width: int) -> NDArray[np.float64]:
+        """Covariance of the free parameters.
+
+        Neighbouring residuals of a running median over ``width`` columns are one another's copies: only one in
+        ``width`` counts as independent.
+        """
+        residual, jacobian = self.residual(values), self.jacobian(values)
+        freedom = max(residual.size - jacobian.shape[1], 1)
+        variance = float(residual @ residual) / freedom * width
+        _, singular, rotation = np.linalg.svd(jacobian, full_matrices=False)
+        usable = singular > singular[0] * np.finfo(float).eps * max(jacobian.shape)
+        rotation = rotation[usable] / singular[usable, None]
+        covariance: NDArray[np.float64] = variance * (rotation.T @ rotation) * (self.scale[:, None] * self.scale)
+        return covariance
 
 
 def _no_blaze(filtered: Vector, fitted: NDArray[np.bool_], problem: str, evaluations: int = 0) -> BlazeFit:

@@ -22,6 +22,7 @@ def calibrate(
     detector: Detector,
     background: Background,
     settings: CalibrateSettings,
+    *,
     unlit: Mask,
     dark: Image | None = None,
     bad: Mask | None = None,
@@ -76,7 +77,9 @@ def calibrate(
         columns,
         bad,
     )
-    maps = subtract_background(electrons, unlit, background, settings.background_passes) if settings.background else None
+    maps = (
+        subtract_background(electrons, unlit, background, settings.background_passes) if settings.background else None
+    )
     if maps is not None:
         electrons = maps.corrected
     if settings.hotpixels:

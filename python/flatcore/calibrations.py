@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from flatcore.caldb.keys import DAY_S, same_key, unix_of_mjd
 from flatcore.errors import CalibrationError, InputError
 from flatcore.fitsio import read_doubles, read_header, read_image, sha256_of
 from flatcore.instrument import Profile
@@ -19,21 +20,6 @@ from flatcore.settings import CalibrationSettings, Settings
 
 if TYPE_CHECKING:
     from flatcore.caldb import CalibrationDatabase
-
-UNIX_EPOCH_MJD = 40587.0
-SECONDS_PER_DAY = 86400.0
-
-# DRSOUTID values that a file of each key may have.
-KINDS = {
-    "DARKREF": ("DARKREF", "DARKM", "DARK_REF"),
-    "BADPIX": ("BADPIX", "BADPIX_MAP"),
-    "BKGRDMAP": ("BKGRD_MAP", "BKGRDMAP"),
-    "SHAPEX": ("SHAPE_X", "SHAPEX"),
-    "SHAPEY": ("SHAPE_Y", "SHAPEY"),
-    "SHAPEL": ("SHAPEL", "SHAPE_L"),
-    "LOC": ("LOC_LOCO", "LOC"),
-    "ORDER_PROFILE": ("LOC_ORDERP", "ORDER_PROFILE"),
-}
 
 Need = tuple[str, str]
 
@@ -112,12 +98,11 @@ def _named(key: str, fiber: str, path: Path) -> ChosenCalibration:
 def _from_database(
     key: str, fiber: str, database: CalibrationDatabase, mjd_mid: float, settings: CalibrationSettings
 ) -> ChosenCalibration:
-    unixtime = (mjd_mid - UNIX_EPOCH_MJD) * SECONDS_PER_DAY
+    unixtime = unix_of_mjd(mjd_mid)
     record = database.choose(key, fiber, unixtime, mode=settings.choice, max_age_days=settings.max_age_days)
-    days = (record.unixtime - unixtime) / SECONDS_PER_DAY
+    days = (record.unixtime - unixtime) / DAY_S
     reason = f"{settings.choice} in time, {abs(days):.2f} d {'after' if days > 0 else 'before'}"
-    mjd = record.unixtime / SECONDS_PER_DAY + UNIX_EPOCH_MJD
-    return ChosenCalibration(key, fiber, database.path_of(record), mjd, reason, record.sha256)
+    return ChosenCalibration(key, fiber, database.path_of(record), mjd_mid + days, reason, record.sha256)
 
 
 def load(
@@ -160,14 +145,13 @@ def load(
 
 
 def _check_kind(file: ChosenCalibration, kind: object) -> None:
-    if str(kind).strip() not in KINDS[file.keyname]:
-        raise CalibrationError(
-            f"{file.path}: DRSOUTID = {kind!r}, expected {KINDS[file.keyname][0]!r} for {file.keyname}"
-        )
+    if kind is not None and same_key(str(kind)) != file.keyname:
+        raise CalibrationError(f"{file.path}: DRSOUTID = {kind!r} is not a {file.keyname} file")
 
 
 def _mask(image: Image) -> Mask:
-    return (image != 0).view(np.uint8)
+    mask: Mask = (image != 0).view(np.uint8)
+    return mask
 
 
 def _whole(file: ChosenCalibration, image: Image) -> Image:

@@ -14,19 +14,18 @@ from flatcore.settings import ExtractSettings
 
 # Half the number of middle columns on which flux and signal to noise are measured.
 HALF_MIDDLE = 50
-# Windows no wider than this [pixels] are too narrow to tell outliers from the profile.
-NARROW_WINDOW = 10
 
 
-def extract(
+def extract(  # noqa: PLR0917 - six things go in, each of its own kind
     name: str,
     image: Image,
     profile: Image,
     windows: Sequence[tuple[int, int]],
     fiber: Fiber,
+    settings: ExtractSettings,
+    *,
     readnoise_e: float,
     gain: float,
-    settings: ExtractSettings,
     photon_variance: float = 1.0,
 ) -> FiberSpectra:
     """Extract a fibre's orders with rejection of outlying pixels.
@@ -66,7 +65,7 @@ def extract(
         image,
         profile,
         list(windows),
-        settings.rejection if width > NARROW_WINDOW else None,
+        settings.rejection if width > settings.narrow_window else None,
         settings.method == "horne",
         readnoise_e,
         photon_variance,

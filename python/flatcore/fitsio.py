@@ -15,12 +15,27 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.errors import InputError, OutputError
 
-Header = fits.Header
+__all__ = [
+    "FITS_SUFFIXES",
+    "FitsImage",
+    "Header",
+    "ImageLocation",
+    "open_image",
+    "read_doubles",
+    "read_header",
+    "read_image",
+    "read_pixels",
+    "replacing",
+    "required",
+    "sha256_of",
+    "write_together",
+]
 
 FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
 
@@ -142,8 +157,8 @@ def read_doubles(path: Path) -> NDArray[np.float64]:
     with _opened(path, path) as hdus:
         for hdu in hdus:
             if hdu.is_image and hdu.header.get("NAXIS", 0) >= 1:
-                scaled = np.asarray(hdu.data, dtype=float)
-                return scaled * hdu.header.get("BSCALE", 1.0) + hdu.header.get("BZERO", 0.0)
+                raw: NDArray[np.float64] = np.asarray(hdu.data, dtype=float)
+                return raw * float(hdu.header.get("BSCALE", 1.0)) + float(hdu.header.get("BZERO", 0.0))
     raise InputError(f"{path}: holds no image")
 
 

@@ -38,7 +38,9 @@ def make_flat(spectra: FiberSpectra, fits: Sequence[BlazeFit], settings: FlatSet
     flat = e2ds / blaze
     rms_before, rms = np.full(len(fits), np.nan), np.full(len(fits), np.nan)
     for i, fit in enumerate(fits):
-        reasons[i] |= np.uint8(Reason.NO_FIT) if fit.problem else np.where(np.isnan(fit.blaze), np.uint8(Reason.LOW_BLAZE), 0)
+        reasons[i] |= (
+            np.uint8(Reason.NO_FIT) if fit.problem else np.where(np.isnan(fit.blaze), np.uint8(Reason.LOW_BLAZE), 0)
+        )
         rms_before[i] = _core.robust_sigma(flat[i, fit.fitted])
         for reason, sigmas, limit in (
             (Reason.OUTLIER_SIGMA, settings.sigma_cut, np.inf),

@@ -95,8 +95,7 @@ def move_traces(
 
 def straight_rows(traces: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
     """Give the row of each straightened order: its trace at the middle column, ``columns // 2``."""
-    rows: NDArray[np.float64] = chebyshev.chebval(2 * (columns // 2) / columns - 1, traces.T)
-    return rows
+    return np.asarray(chebyshev.chebval(2 * (columns // 2) / columns - 1, traces.T), dtype=float)
 
 
 def order_windows(rows: NDArray[np.float64], fiber: Fiber) -> tuple[tuple[int, int], ...]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from flatcore.calibrations import Calibrations
-from flatcore.extract import NARROW_WINDOW
 from flatcore.fitsio import Header, read_header, read_image, sha256_of, write_together
 from flatcore.instrument import Profile
 from flatcore.results import BackgroundMaps, CombinedImage, FiberResult, Image, Product, Reason
@@ -85,16 +85,16 @@ def write_products(
         products.append((kind, fiber, path))
 
     for fiber, result in fibers.items():
-        makers = {"FF_FLAT": ("flat", _flat), "FF_BLAZE": ("blaze", _blaze), "EXT_E2DS_LL": ("e2dsll", _e2dsll)}
-        for kind, (suffix, maker) in makers.items():
+        for kind, (suffix, maker) in FIBER_PRODUCTS.items():
             path = run.folder / f"{combined.stem}_{suffix}_{fiber}.fits"
-            plan(kind, fiber, path, lambda k=kind, m=maker, r=result: m(_fiber_header(k, combined, r, run), combined, r, run))  # type: ignore[misc]  # fmt: skip
+            plan(kind, fiber, path, partial(maker, kind, combined, result, run))
     for fiber, image in straight_profiles.items():
-        path = straight_profile_path(run, fiber)
-        plan("ORDERP_STRAIGHT", fiber, path, lambda f=fiber, i=image: _straight_profile(combined, f, i, run))  # type: ignore[misc]
+        plan(
+            "ORDERP_STRAIGHT", fiber, straight_profile_path(run, fiber), partial(_orderps, combined, fiber, image, run)
+        )
     if background is not None:
         path = run.folder / f"{combined.stem}_background.fits"
-        plan("DEBUG_BACK", "", path, lambda: _background(combined, background, run))
+        plan("DEBUG_BACK", "", path, partial(_background, combined, background, run))
     write_together(files)
     return tuple(Product(kind, fiber, path, sha256_of(path)) for kind, fiber, path in products)
 
@@ -168,9 +168,9 @@ def _fiber_header(kind: str, combined: CombinedImage, result: FiberResult, run: 
     header["EXTR1"] = (fiber.below, "extraction half-width below [pixel]")
     header["EXTR2"] = (fiber.above, "extraction half-width above [pixel]")
     header["EXTMETH"] = (settings.extract.method, "weights of the extraction")
-    header["EXTCOS"] = (fiber.below + fiber.above > NARROW_WINDOW, "outlying pixels were rejected")
+    header["EXTCOS"] = (fiber.below + fiber.above > settings.extract.narrow_window, "outlying pixels were rejected")
     header["EXTCCUT"] = (settings.extract.rejection, "rejection limit [median distances]")
-    header["EXTCTHRE"] = (NARROW_WINDOW, "no rejection in windows this narrow [pixel]")
+    header["EXTCTHRE"] = (settings.extract.narrow_window, "no rejection in windows this narrow [pixel]")
     header["EXTNREJ"] = (int(sum(spectra.rejected)), "pixels left out")
     header["EXTSATQC"] = (settings.extract.saturation_adu, "saturation limit [ADU]")
     header["EXTSMAX"] = (_finite(np.max(spectra.level_adu)), "greatest mean level [ADU]")
@@ -212,10 +212,10 @@ def _mask_hdu(result: FiberResult) -> Any:
     return hdu
 
 
-def _flat(header: Header, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
+def _flat(kind: str, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
     flat = result.flat
     return [
-        fits.PrimaryHDU(header=header),
+        fits.PrimaryHDU(header=_fiber_header(kind, combined, result, run)),
         _image(flat.flat, "FLAT", comment="E2DS over blaze, orders x columns"),
         _image(flat.flat_error, "ERROR", comment="photon and read noise"),
         _mask_hdu(result),
@@ -225,11 +225,11 @@ def _flat(header: Header, combined: CombinedImage, result: FiberResult, run: Run
     ]
 
 
-def _blaze(header: Header, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
+def _blaze(kind: str, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
     flat = result.flat
     divisor, unit = _unit(combined, run)
     return [
-        fits.PrimaryHDU(header=header),
+        fits.PrimaryHDU(header=_fiber_header(kind, combined, result, run)),
         _image(flat.blaze / divisor, "BLAZE", unit, "fitted blaze, orders x columns"),
         _image(flat.blaze_error / divisor, "ERROR", unit, "standard error of the fit"),
         _mask_hdu(result),
@@ -242,14 +242,14 @@ def _blaze(header: Header, combined: CombinedImage, result: FiberResult, run: Ru
     ]
 
 
-def _e2dsll(header: Header, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
+def _e2dsll(kind: str, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
     divisor, unit = _unit(combined, run)
     windows = result.spectra.windows
     table = _table("WINDOWS", {"ORDER": np.arange(len(windows)), "FIRST_ROW": np.array([w[0] for w in windows]),
                                "ROWS": np.array([w[1] for w in windows])})  # fmt: skip
     stacked = result.spectra.e2dsll
     return [
-        fits.PrimaryHDU(header=header),
+        fits.PrimaryHDU(header=_fiber_header(kind, combined, result, run)),
         _image(stacked if divisor == 1.0 else (stacked / np.float32(divisor)), "E2DSLL", unit, "share of each pixel"),
         _image(result.spectra.e2dscc, "E2DSCC", comment="1 kept, 0 rejected"),
         _image(result.spectra.e2ds / divisor, "E2DS", unit, "extracted flux, not masked"),
@@ -259,7 +259,7 @@ def _e2dsll(header: Header, combined: CombinedImage, result: FiberResult, run: R
     ]
 
 
-def _straight_profile(combined: CombinedImage, fiber: str, image: Image, run: RunContext) -> list[Any]:
+def _orderps(combined: CombinedImage, fiber: str, image: Image, run: RunContext) -> list[Any]:
     header = _run_header("ORDERP_STRAIGHT", combined, run, fiber)
     header["CDBHASH"] = (_profile_hash(run, fiber), "of the files this is made from")
     return [fits.PrimaryHDU(header=header), _image(image, "ORDERP", comment="straightened order profile")]
@@ -282,7 +282,16 @@ def _background(combined: CombinedImage, maps: BackgroundMaps, run: RunContext) 
     return [fits.PrimaryHDU(header=header), *(_image(data, name, "electron", text) for name, data, text in planes)]
 
 
-def _table(name: str, columns: Mapping[str, Sequence[Any] | NDArray[Any]], units: Mapping[str, str] | None = None) -> Any:
+FIBER_PRODUCTS = {
+    "FF_FLAT": ("flat", _flat),
+    "FF_BLAZE": ("blaze", _blaze),
+    "EXT_E2DS_LL": ("e2dsll", _e2dsll),
+}
+
+
+def _table(
+    name: str, columns: Mapping[str, Sequence[Any] | NDArray[Any]], units: Mapping[str, str] | None = None
+) -> Any:
     """Make a binary table; text columns are as wide as their longest entry."""
     arrays = {key: np.asarray(values) for key, values in columns.items()}
     formats = {"f": "D", "i": "J", "b": "L", "u": "J"}

@@ -7,20 +7,19 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from flatcore import _core, calibrations, localisation, products
-from flatcore.blaze import fit_blaze
+from flatcore.blaze import fit_orders
 from flatcore.caldb import CalibrationDatabase
 from flatcore.calibrate import calibrate
 from flatcore.combine import combine
 from flatcore.errors import CalibrationError
 from flatcore.extract import extract
-from flatcore.fitsio import FitsImage
+from flatcore.fitsio import FitsImage, read_header
 from flatcore.flat import make_flat
 from flatcore.frames import exposure_of, fibers_to_extract, find_frames, select_frames
 from flatcore.instrument import Profile, load_profile, profile_for_header
@@ -119,7 +118,8 @@ def run_night(
     assignments
         ``section.key=value`` texts; they win over ``settings`` and may name a value of the profile.
     calibration_files
-        Files by key (DARKREF, BADPIX, BKGRDMAP, SHAPEX, SHAPEY, SHAPEL, LOC, ORDER_PROFILE); they win over the database.
+        Files by key (DARKREF, BADPIX, BKGRDMAP, SHAPEX, SHAPEY, SHAPEL, LOC, ORDER_PROFILE); they win over the
+        database.
     threads
         Threads of the kernels; all cores by default. Results do not depend on it.
     progress
@@ -197,8 +197,6 @@ def run_night(
 
 
 def _profile(instrument: str | Path | None, first: Path) -> Profile:
-    from flatcore.fitsio import read_header  # noqa: PLC0415
-
     header = read_header(first)
     if instrument is None:
         return profile_for_header(header, first)
@@ -235,9 +233,9 @@ def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Im
             profile.detector,
             profile.background,
             settings.calibrate,
-            loaded.unlit,
-            loaded.dark,
-            loaded.bad,
+            unlit=loaded.unlit,
+            dark=loaded.dark,
+            bad=loaded.bad,
         )
     with clock.stage("straighten"):
         straight = straighten(calibrated.image, loaded.transform)
@@ -281,10 +279,8 @@ def _straight_profiles(
     return made, unkept
 
 
-def _make_fiber(
-    name: str, straight: Image, readnoise_e: float, combined: CombinedImage, run: _Run
-) -> FiberResult:
-    """Extraction, blaze, flat and quality control of one fibre."""
+def _make_fiber(name: str, straight: Image, readnoise_e: float, combined: CombinedImage, run: _Run) -> FiberResult:
+    """Extract a fibre, fit its blaze, make its flat and check it."""
     fiber, columns = run.profile.fibers[name], straight.shape[1]
     with run.clock.stage("extract"):
         try:
@@ -301,13 +297,13 @@ def _make_fiber(
             run.straight_profiles[fiber.localisation],
             windows,
             fiber,
-            readnoise_e,
-            run.profile.detector.gain,
             run.settings.extract,
-            combined.photon_variance,
+            readnoise_e=readnoise_e,
+            gain=run.profile.detector.gain,
+            photon_variance=combined.photon_variance,
         )
-    with run.clock.stage("blaze"), ThreadPoolExecutor(run.threads) as pool:
-        fits = list(pool.map(lambda order: fit_blaze(order, run.profile.blaze, run.settings.blaze), spectra.e2ds))
+    with run.clock.stage("blaze"):
+        fits = fit_orders(spectra.e2ds, run.profile.blaze, run.settings.blaze, run.threads)
     with run.clock.stage("flat"):
         flat = make_flat(spectra, fits, run.settings.flat, straight.shape[0])
         qc = check_fiber(flat, run.profile.qc)
@@ -331,6 +327,10 @@ def _tell_fiber(result: FiberResult, run: _Run) -> None:
 
 def _register(written: Sequence[Product], results: Mapping[str, FiberResult], run: _Run) -> None:
     """Add flats and blazes of the fibres that passed quality control to the calibration database."""
-    for product in written:
-        if product.kind in ("FF_FLAT", "FF_BLAZE") and results[product.fiber].qc.passed:
-            run.database.add(product.path, pid=run.context.pid, replace=True)
+    passed = [
+        product.path
+        for product in written
+        if product.kind in ("FF_FLAT", "FF_BLAZE") and results[product.fiber].qc.passed
+    ]
+    if passed:
+        run.database.add_files(passed, pid=run.context.pid, replace=True)

@@ -75,6 +75,8 @@ class ExtractSettings(_Section):
         optimal: weights are the order profile; horne: profile over variance (Horne 1986, PASP 98, 609).
     rejection
         Distance from the scaled profile, in median distances of the column, beyond which a pixel is left out.
+    narrow_window
+        Windows no wider than this are too narrow to tell outliers from the profile: nothing is left out [pixels].
     saturation_adu
         Mean level of a summed frame above which an order is flagged [ADU].
     fluxunits
@@ -83,6 +85,7 @@ class ExtractSettings(_Section):
 
     method: Literal["optimal", "horne"] = "optimal"
     rejection: Positive = 10.0
+    narrow_window: Share = 10.0
     saturation_adu: Positive = 50000.0
     fluxunits: Literal["e-", "ADU/s"] = "e-"
 

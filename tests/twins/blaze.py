@@ -33,10 +33,7 @@ def fit_blaze(e2ds, width=25, cut=0.1, fit_cubic=True):
     low = [0, 0, 0, -np.inf, -np.inf, -np.inf]
     high = [1.5 * p95, np.inf, e2ds.size - 1, np.inf, np.inf, np.inf]
 
-    if fit_cubic:
-        free = list(range(6))
-    else:
-        free = [0, 1, 2, 3, 5]
+    free = list(range(6)) if fit_cubic else [0, 1, 2, 3, 5]
 
     def model(x, *parameters):
         full = np.zeros(6)

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from tests.twins import background, blaze, calibrate, combine, extract, hotpixels, straighten
 from tests.twins.quiet import quiet_nan
 from tests.twins.statistics import robust_sigma
 

@@ -1,0 +1,1 @@
+"""Packaged instrument profiles, one TOML file each."""

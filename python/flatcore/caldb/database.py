@@ -1,0 +1,260 @@
+"""The calibration database: files in the data root's calib folder, and the table that tells what each of them is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flatcore.caldb import choice
+from flatcore.caldb.choice import CalibrationRecord
+from flatcore.caldb.keys import fiber_of_key, identify, iso_utc, same_key
+from flatcore.caldb.store import Delivery
+from flatcore.caldb.table import HOW_TO_ADD, CalibrationTable
+from flatcore.errors import CalibrationError
+from flatcore.fitsio import sha256_of
+
+__all__ = ["CalibrationDatabase", "CalibrationRecord", "StoredState"]
+
+StoredState = Literal["intact", "changed", "missing"]
+
+
+@dataclass(frozen=True)
+class CalibrationDatabase:
+    """The calibrations of a data root.
+
+    Attributes
+    ----------
+    store
+        Folder of the files, ``<data root>/calib``.
+    table
+        What each file is.
+    """
+
+    store: Path
+    table: CalibrationTable
+
+    @classmethod
+    def open(cls, data_root: str | Path, url: str | None = None) -> CalibrationDatabase:
+        """Name a data root's database; nothing is read or created yet.
+
+        Parameters
+        ----------
+        data_root
+            The folder that holds ``calib``.
+        url
+            Of the table, as SQLAlchemy writes it: ``postgresql+psycopg://user@host/name`` or ``sqlite:///FILE``;
+            SQLite in ``<data root>/calib/flatcore.db`` where none is given. The files are in the data root anyway.
+
+        Raises
+        ------
+        UsageError
+            The URL is not one, is of another kind of database, or needs a driver that is not installed.
+        """
+        store = Path(data_root) / "calib"
+        return cls(store, CalibrationTable.at(url) if url else CalibrationTable.in_file(store / "flatcore.db"))
+
+    @property
+    def name(self) -> str:
+        """The database as messages show it: the file, or the URL without its password."""
+        return self.table.name
+
+    def add(
+        self,
+        path: str | Path,
+        *,
+        keyname: str | None = None,
+        fiber: str | None = None,
+        unixtime: float | None = None,
+        reference: bool = False,
+        pid: str = "",
+        replace: bool = False,
+    ) -> CalibrationRecord:
+        """Copy a file into the store and record it, as :meth:`add_files` does with several."""
+        return self.add_files(
+            [path], keyname=keyname, fiber=fiber, unixtime=unixtime, reference=reference, pid=pid, replace=replace
+        )[0]
+
+    def add_files(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        keyname: str | None = None,
+        fiber: str | None = None,
+        unixtime: float | None = None,
+        reference: bool = False,
+        pid: str = "",
+        replace: bool = False,
+    ) -> list[CalibrationRecord]:
+        """Copy files into the store and record them: all of them or, on any error, none.
+
+        Parameters
+        ----------
+        paths
+            FITS files. One that is in the store already is recorded where it is.
+        keyname, fiber, unixtime
+            Said of every file in place of what its header says (see :func:`flatcore.caldb.keys.identify`).
+        reference
+            Record them as reference calibrations, which age does not disqualify.
+        pid
+            The run that made them; the header's DRSPID where it is empty.
+        replace
+            Let a file take the place of a different one of the same name. Other records of the replaced file are
+            kept, but not used any more.
+
+        Returns
+        -------
+        list of CalibrationRecord
+            In the order of the files.
+
+        Raises
+        ------
+        UsageError
+            The key or the time given is not one.
+        InputError
+            A file is no calibration, or the store has a different one of the same name.
+        OutputError
+            The store or the database cannot be written.
+        """
+        sources = [Path(path) for path in paths]
+        if not sources:
+            return []
+        identities = [identify(source, keyname=keyname, fiber=fiber, unixtime=unixtime) for source in sources]
+        with Delivery(self.store, replace) as delivery:
+            copies = delivery.stage(sources)
+            records = [
+                CalibrationRecord(
+                    keyname=identity.keyname,
+                    fiber=identity.fiber,
+                    reference=reference,
+                    filename=source.name,
+                    humantime=iso_utc(identity.unixtime),
+                    unixtime=identity.unixtime,
+                    pid=pid or identity.pid,
+                    pdate=iso_utc(time.time(), "seconds"),
+                    used=True,
+                    sha256=sha256_of(copy),
+                )
+                for source, identity, copy in zip(sources, identities, copies, strict=True)
+            ]
+            # The files change names under the table's write lock: two processes cannot place one name at once.
+            with self.table.writing() as write:
+                for record in records:
+                    write(record)
+                delivery.place()
+            delivery.keep()
+        return records
+
+    def records(self, keyname: str | None = None, fiber: str | None = None) -> list[CalibrationRecord]:
+        """Give the records, of one key or fibre if asked, sorted by key, fibre and time.
+
+        Parameters
+        ----------
+        keyname
+            A key or another name of it (DARKM for DARKREF).
+        fiber
+            A fibre; empty for the keys that have one file for all.
+
+        Raises
+        ------
+        CalibrationError
+            The database does not exist or cannot be read.
+        """
+        found = self.table.read(None if keyname is None else same_key(keyname), fiber)
+        return sorted(found, key=lambda r: (r.keyname, r.fiber, r.unixtime, r.filename, not r.reference))
+
+    def choose(
+        self,
+        keyname: str,
+        fiber: str | None,
+        unixtime: float,
+        *,
+        mode: str = "closest",
+        max_age_days: float = 7.0,
+    ) -> CalibrationRecord:
+        """Choose the calibration that serves an observation; the rule is :func:`flatcore.caldb.choice.pick`.
+
+        Parameters
+        ----------
+        keyname
+            A key or another name of it.
+        fiber
+            The fibre; not looked at for the keys that have one file for all.
+        unixtime
+            The observation's time [s since 1970-01-01 UTC].
+        mode
+            ``closest``, ``older`` (not after the observation) or ``newer`` (not before it).
+        max_age_days
+            Largest distance in time, both ways, of a calibration that is not a reference [days].
+
+        Raises
+        ------
+        UsageError
+            The mode, the age or the time is not one.
+        CalibrationError
+            None serves; the message says what there is instead. Or the database cannot be read.
+        """
+        side = choice.checked_mode(mode)
+        limit = choice.checked_age(max_age_days)
+        key = same_key(keyname)
+        fiber = fiber_of_key(key, fiber)
+        observed = iso_utc(unixtime)
+        there = self.records(key, fiber)
+        usable = [record for record in there if record.used]
+        chosen = choice.pick(usable, unixtime, side, limit)
+        if chosen is not None:
+            return chosen
+        if usable:
+            reason = choice.why_none(usable, unixtime, side, limit)
+        else:
+            reason = f"all of the {len(there)} there are out of use" if there else self._what_else(key)
+        raise CalibrationError(
+            f"no {key} calibration{_of_fiber(fiber)} for the observation of {observed} in {self.name}: "
+            f"{reason}; {HOW_TO_ADD}"
+        )
+
+    def path_of(self, record: CalibrationRecord) -> Path:
+        """Give the path of a record's file.
+
+        Raises
+        ------
+        CalibrationError
+            The file is no longer in the store.
+        """
+        path = self.store / record.filename
+        if not path.is_file():
+            raise CalibrationError(
+                f"{path}: missing, though recorded as {record.keyname}{_of_fiber(record.fiber)} in {self.name}; "
+                f"put it back, or {HOW_TO_ADD}"
+            )
+        return path
+
+    def state_of(self, record: CalibrationRecord) -> StoredState:
+        """Tell whether a record's file is in the store with the bytes that were recorded.
+
+        Raises
+        ------
+        CalibrationError
+            The file is there, but cannot be read.
+        """
+        path = self.store / record.filename
+        if not path.is_file():
+            return "missing"
+        try:
+            return "intact" if sha256_of(path) == record.sha256 else "changed"
+        except OSError as error:
+            raise CalibrationError(f"{path}: cannot be read: {error}") from error
+
+    def _what_else(self, key: str) -> str:
+        everything = self.records()
+        fibers = sorted({record.fiber for record in everything if record.keyname == key})
+        if fibers:
+            return f"none of this fibre; known fibres: {', '.join(fibers)}"
+        keys = sorted({record.keyname for record in everything})
+        return f"none with this key; known keys: {', '.join(keys) or 'none'}"
+
+
+def _of_fiber(fiber: str) -> str:
+    return f" of fibre {fiber}" if fiber else ""

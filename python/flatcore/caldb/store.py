@@ -1,0 +1,155 @@
+"""The folder of calibration files: taking in several at once, all of them or none."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flatcore.errors import InputError, OutputError
+from flatcore.fitsio import replacing
+
+
+class Delivery:
+    """Files on their way into the store: staged as hidden copies, then placed under their names, then kept.
+
+    Leaving the block before :meth:`keep` takes everything back.
+
+    Parameters
+    ----------
+    store
+        The folder; created when the first file is staged.
+    replace
+        Let a file take the place of a different one of the same name.
+    """
+
+    def __init__(self, store: Path, replace: bool) -> None:
+        self._store = store
+        self._replace = replace
+        self._staged: list[tuple[Path, Path]] = []
+        self._leftovers: list[Path] = []
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._undo.close()
+        for leftover in self._leftovers:
+            with contextlib.suppress(OSError):
+                leftover.unlink(missing_ok=True)
+
+    def stage(self, sources: Sequence[Path]) -> list[Path]:
+        """Bring files to the store's disk without showing them, all refusals before the first copy.
+
+        Returns
+        -------
+        list of Path
+            For each file its copy; a file that the store has already stands for itself.
+
+        Raises
+        ------
+        InputError
+            Two of the files, or a file and the store's, have one name and different contents.
+        OutputError
+            The store cannot be written.
+        """
+        _refuse_namesakes(sources)
+        targets = [self._store / source.name for source in sources]
+        known = [self._has(source, target) for source, target in zip(sources, targets, strict=True)]
+        copies = [
+            target if at_home else self._copy(source, target)
+            for source, target, at_home in zip(sources, targets, known, strict=True)
+        ]
+        self._staged = [(copy, target) for copy, target in zip(copies, targets, strict=True) if copy != target]
+        return copies
+
+    def place(self) -> None:
+        """Give the staged copies their names.
+
+        Raises
+        ------
+        InputError
+            A different file has come into the store under one of the names since the copies were made.
+        OutputError
+            The store cannot be written.
+        """
+        for copy, target in self._staged:
+            if not self._has(copy, target):
+                with _writing(target):
+                    self._place(copy, target)
+
+    def keep(self) -> None:
+        """Make what was placed final."""
+        self._undo.pop_all()
+
+    def _has(self, source: Path, target: Path) -> bool:
+        """Tell whether the store has this very file, and refuse to lose a different one."""
+        with _writing(target):
+            if not target.exists():
+                return False
+            same = filecmp.cmp(source, target, shallow=False)
+        if not same and not self._replace:
+            raise InputError(
+                f"{source}: the store has a different file of this name, {target}; rename one, or give --replace"
+            )
+        return same
+
+    def _copy(self, source: Path, target: Path) -> Path:
+        copy = self._hidden(target)
+        with _writing(target), replacing(copy) as temporary:
+            shutil.copyfile(source, temporary)
+        return copy
+
+    def _place(self, copy: Path, target: Path) -> None:
+        if target.exists():
+            former = self._hidden(target)
+            shutil.copy2(target, former)
+            self._undo.callback(former.replace, target)
+        else:
+            self._undo.callback(target.unlink, missing_ok=True)
+        copy.replace(target)
+
+    def _hidden(self, target: Path) -> Path:
+        path = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        self._leftovers.append(path)
+        return path
+
+
+def _refuse_namesakes(sources: Sequence[Path]) -> None:
+    """Refuse different files of one name: the store has room for one.
+
+    Raises
+    ------
+    InputError
+        Naming both.
+    """
+    by_name: dict[str, Path] = {}
+    for source in sources:
+        other = by_name.setdefault(source.name, source)
+        if other != source and not filecmp.cmp(other, source, shallow=False):
+            raise InputError(f"{source}: has the name of {other}, which is a different file; rename one of them")
+
+
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Name the file as the store will have it in any failure, not the hidden copy."""
+    try:
+        yield
+    except OutputError as error:
+        raise _unwritable(target, error.__cause__ or error) from error
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(target: Path, error: BaseException) -> OutputError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return OutputError(f"{target}: cannot be written: {reason}")

@@ -1,0 +1,13 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+data_root_option = click.option(
+    "--data-root",
+    envvar="FLATCORE_DATA",
+    required=True,
+    metavar="DIR",
+    help="Folder that holds tmp/, calib/ and red/; also by the environment variable FLATCORE_DATA.",
+)

@@ -1,0 +1,115 @@
+"""The choice of a calibration by time, held to its definition on any set of records."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flatcore.caldb.choice import MODES, CalibrationRecord, Mode, pick, why_none
+from flatcore.caldb.keys import iso_utc
+
+DAY = 86_400.0
+
+# Whole half-days, so that ties and exact ages come up often.
+times = st.integers(-40, 40).map(lambda halves: halves * DAY / 2)
+ages = st.integers(0, 30).map(lambda halves: halves / 2)
+modes = st.sampled_from(MODES)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> CalibrationRecord:
+    unixtime = draw(times)
+    return CalibrationRecord(
+        keyname="LOC",
+        fiber="AB",
+        reference=draw(st.booleans()),
+        filename=draw(st.sampled_from(["a.fits", "b.fits", "c.fits"])),
+        humantime=iso_utc(unixtime),
+        unixtime=unixtime,
+        pid="",
+        pdate="",
+        used=True,
+        sha256="",
+    )
+
+
+candidates = st.lists(records(), max_size=8)
+
+
+def serves(record: CalibrationRecord, unixtime: float, mode: Mode, max_age_days: float) -> bool:
+    """The rule for one record, as the documentation puts it."""
+    later = record.unixtime - unixtime
+    if (mode == "older" and later > 0) or (mode == "newer" and later < 0):
+        return False
+    return record.reference or abs(later) / DAY <= max_age_days
+
+
+def is_before(first: CalibrationRecord, second: CalibrationRecord, unixtime: float) -> bool:
+    """Whether the first is to be preferred: closer, else older, else first by name."""
+    distances = abs(first.unixtime - unixtime), abs(second.unixtime - unixtime)
+    if distances[0] != distances[1]:
+        return distances[0] < distances[1]
+    if first.unixtime != second.unixtime:
+        return first.unixtime < second.unixtime
+    return first.filename < second.filename
+
+
+@given(candidates, times, modes, ages)
+def test_chosen_serves_and_none_that_serves_is_better(
+    found: list[CalibrationRecord], unixtime: float, mode: Mode, max_age_days: float
+) -> None:
+    chosen = pick(found, unixtime, mode, max_age_days)
+    serving = [record for record in found if serves(record, unixtime, mode, max_age_days)]
+    assert (chosen is None) == (not serving)
+    if chosen is not None:
+        assert chosen in serving
+        assert not any(is_before(record, chosen, unixtime) for record in serving)
+
+
+@given(candidates, times, modes, ages, st.randoms(use_true_random=False))
+def test_order_of_the_records_does_not_matter(
+    found: list[CalibrationRecord], unixtime: float, mode: Mode, max_age_days: float, random: object
+) -> None:
+    shuffled = list(found)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert pick(shuffled, unixtime, mode, max_age_days) == pick(found, unixtime, mode, max_age_days)
+
+
+@given(candidates, times, modes)
+def test_without_a_limit_marks_of_reference_do_not_matter_for_the_time(
+    found: list[CalibrationRecord], unixtime: float, mode: Mode
+) -> None:
+    plain = [dataclasses.replace(record, reference=False) for record in found]
+    chosen, among_plain = (pick(each, unixtime, mode, float("inf")) for each in (found, plain))
+    assert (chosen and chosen.unixtime) == (among_plain and among_plain.unixtime)
+
+
+@given(candidates, times, ages)
+def test_closest_is_the_closer_of_older_and_newer(
+    found: list[CalibrationRecord], unixtime: float, max_age_days: float
+) -> None:
+    chosen, older, newer = (pick(found, unixtime, mode, max_age_days) for mode in ("closest", "older", "newer"))
+    sides = [record for record in (older, newer) if record is not None]
+    assert chosen == min(sides, key=lambda r: (abs(r.unixtime - unixtime), r.unixtime), default=None)
+
+
+@given(candidates, times, modes, ages)
+def test_a_file_of_the_very_time_always_serves(
+    found: list[CalibrationRecord], unixtime: float, mode: Mode, max_age_days: float
+) -> None:
+    here = CalibrationRecord("LOC", "AB", False, "now.fits", iso_utc(unixtime), unixtime, "", "", True, "")
+    chosen = pick([*found, here], unixtime, mode, max_age_days)
+    assert chosen is not None
+    assert chosen.unixtime == unixtime
+
+
+@given(candidates.filter(bool), times, modes, ages)
+def test_the_reason_names_a_record(
+    found: list[CalibrationRecord], unixtime: float, mode: Mode, max_age_days: float
+) -> None:
+    if pick(found, unixtime, mode, max_age_days) is None:
+        reason = why_none(found, unixtime, mode, max_age_days)
+        assert any(record.filename in reason for record in found)
+        assert "days older" in reason or "days newer" in reason

@@ -1,0 +1,264 @@
+"""Every kernel against its NumPy/SciPy twin, NaN and edges included."""
+
+import math
+
+import numpy as np
+import pytest
+
+from flatcore import _core
+from tests.twins import background, calibrate, combine, extract, hotpixels, statistics, straighten
+from tests.twins import blaze as blaze_twin
+
+METHODS = ("median", "mean", "clipped")
+
+
+def noisy_image(shape, seed=1, holes=0.02):
+    """A smooth scene with noise, NaN and spikes, in single precision."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(shape)
+    image = 200 + 150 * np.sin(y / 5.0) * np.cos(x / 17.0) + rng.normal(0, 5, shape)
+    image[rng.random(shape) < 0.003] += 4000
+    image[rng.random(shape) < holes] = np.nan
+    return image.astype(np.float32)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 10, 17, 40])
+def test_combine(method, count):
+    rng = np.random.default_rng(count)
+    frames = rng.normal(1000, 30, (count, 23, 41)).astype(np.float32)
+    frames[rng.random(frames.shape) < 0.02] = np.nan
+    frames[rng.random(frames.shape) < 0.01] = np.inf
+    frames[:, 3, 4] = np.nan
+    found = _core.combine_frames(list(frames), method, 3.0, 20.0, 4.0)
+    expected = combine.combine_frames(frames, method, 3.0, 20.0, 4.0)
+    assert np.isnan(found[3, 4])
+    np.testing.assert_allclose(found, expected, rtol=2e-7, equal_nan=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_combine_without_gaps_is_exact(method):
+    frames = np.random.default_rng(0).integers(0, 60000, (6, 8, 64)).astype(np.float32)
+    found = _core.combine_frames(list(frames), method, 3.0, 20.0, 4.0)
+    np.testing.assert_array_equal(found, combine.combine_frames(frames, method, 3.0, 20.0, 4.0).astype(np.float32))
+
+
+@pytest.mark.parametrize("flip", ["none", "x", "y", "both"])
+@pytest.mark.parametrize("dark", [True, False])
+@pytest.mark.parametrize("bad", [True, False])
+def test_to_electrons(flip, dark, bad):
+    rng = np.random.default_rng(5)
+    image = noisy_image((31, 40))
+    dark_image = rng.normal(3, 1, (31, 40)).astype(np.float32) if dark else None
+    bad_map = (rng.random((20, 30)) < 0.1).astype(np.uint8) if bad else None
+    arguments = (-10.0, 3000.0, dark_image, flip, 59.94, (4, 24), (6, 36), bad_map)
+    expected = calibrate.to_electrons(image, *arguments)
+    found = _core.to_electrons(
+        image,
+        (-10.0, 3000.0),
+        dark_image,
+        flip in ("y", "both"),
+        flip in ("x", "both"),
+        59.94,
+        (4, 24),
+        (6, 36),
+        bad_map,
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4, equal_nan=True)
+    assert np.isnan(found).any() and np.isfinite(found).any()
+
+
+def test_apply_bounds_keeps_the_bounds_themselves():
+    image = np.array([[1.0, 2.0, 3.0, np.nan]], np.float32)
+    np.testing.assert_array_equal(_core.apply_bounds(image, 2.0, 3.0), [[np.nan, 2.0, 3.0, np.nan]])
+
+
+@pytest.mark.parametrize("shape", [(60, 96), (64, 90), (35, 77), (47, 53), (300, 10)])
+def test_scattered_light(shape):
+    image = noisy_image(shape)
+    found = _core.scattered_light(image, 47.0, 9.0, 3.0, 3.0)
+    np.testing.assert_allclose(found, background.scattered_light(image, 47, 9, 3, 3), rtol=2e-6, atol=1e-6)
+
+
+def test_scattered_light_fills_wide_gaps():
+    image = noisy_image((40, 60))
+    image[5:25, 10:40] = np.nan
+    image[:, 0] = np.nan
+    found = _core.scattered_light(image, 10.0, 5.0, 1.0, 3.0)
+    np.testing.assert_allclose(found, background.scattered_light(image, 10, 5, 1, 3), rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "box"), [((150, 170), 32), ((128, 128), 32), ((70, 200), 33), ((65, 65), 32), ((40, 90), 25)]
+)
+def test_global_background(shape, box):
+    image = noisy_image(shape)
+    unlit = (np.random.default_rng(2).random(shape) < 0.3).astype(np.uint8)
+    unlit[: box * 2, : box * 2] = 0
+    found, cells = _core.global_background(image, unlit, box, 5)
+    expected = background.global_background(image, unlit != 0, box)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
+    assert cells.shape == (len(range(box, shape[0], box)), len(range(box, shape[1], box)))
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.02, 0.3])
+def test_hot_pixels(holes):
+    image = noisy_image((50, 64), holes=holes)
+    image[0, 0] = image[-1, 5] = image[7, -1] = 9e4
+    bad = (np.random.default_rng(3).random(image.shape) < 0.02).astype(np.uint8)
+    found = _core.repair_hot_pixels(image, bad, 10.0)
+    expected = hotpixels.repair_hot_pixels(image, bad)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, equal_nan=True)
+    assert (found != image).sum() > 20
+
+
+def test_hot_pixels_of_nothing_but_nan():
+    nothing = np.full((6, 7), np.nan, np.float32)
+    np.testing.assert_array_equal(_core.repair_hot_pixels(nothing, np.zeros((6, 7), np.uint8), 10.0), nothing)
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.02])
+def test_straighten(holes):
+    shape = (70, 90)
+    y, x = np.indices(shape)
+    image = noisy_image(shape, holes=holes)
+    dxmap = (0.7 * np.sin(y / 11) - 3 * (x > 80)).astype(np.float32)
+    dymap = (2.5 * np.cos(x / 23) + 3 * (y < 3)).astype(np.float32)
+    linear = (0.31, -0.42, 1.0003, -0.0004, 0.0007, 0.9996)
+    found = _core.straighten(image, linear, dxmap, dymap)
+    expected = straighten.straighten(image, linear, dxmap, dymap)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3, equal_nan=True)
+    assert np.isnan(found).any()
+
+
+@pytest.mark.parametrize("threshold", [10.0, 3.0, None])
+@pytest.mark.parametrize("half", [2, 8, 25])
+def test_extract(threshold, half):
+    rng = np.random.default_rng(half)
+    image = noisy_image((60, 50), holes=0.05)
+    image[:, 7] = np.nan
+    profile = np.exp(-0.5 * ((np.arange(60)[:, None] - 29.3) / 3) ** 2) * np.ones(50)
+    profile[rng.random(profile.shape) < 0.02] = np.nan
+    profile[:, 11] = 0.0
+    profile[20:30, 12] = 0.0
+    profile = profile.astype(np.float32)
+    windows = [(29 - half, 2 * half + 1), (-4, 9), (55, 9), (70, 3)]
+    e2ds, variance, e2dsll, e2dscc, rejected = _core.extract_orders(image, profile, windows, threshold, False, 4.0, 1.0)
+    start = 0
+    for order, (first, count) in enumerate(windows):
+        pixels, shape = (extract.window(a.astype(float), first, count) for a in (image, profile))
+        spectrum, stacked, kept, left_out = extract.extract_order(pixels, shape, threshold is not None, threshold)
+        np.testing.assert_allclose(e2ds[order], spectrum, rtol=1e-9, equal_nan=True)
+        np.testing.assert_allclose(e2dsll[start : start + count], stacked, rtol=1e-6, equal_nan=True)
+        np.testing.assert_array_equal(e2dscc[start : start + count], kept)
+        assert rejected[order] == left_out
+        start += count
+    assert np.isnan(e2ds[0, 7]) and np.isnan(e2ds[3]).all()
+    assert (variance[np.isfinite(e2ds)] > 0).all()
+
+
+def test_horne_weights_minimise_the_variance():
+    rng = np.random.default_rng(8)
+    profile = np.exp(-0.5 * ((np.arange(41) - 20.0) / 4) ** 2)
+    profile = np.repeat((profile / profile.sum())[:, None], 4000, axis=1)
+    flux, readnoise = 800.0, 6.0
+    image = rng.poisson(flux * profile) + rng.normal(0, readnoise, profile.shape)
+    arrays = image.astype(np.float32), profile.astype(np.float32)
+    scatter = {}
+    for horne in (False, True):
+        e2ds, variance, *_ = _core.extract_orders(*arrays, [(0, 41)], 10.0, horne, readnoise, 1.0)
+        scatter[horne] = e2ds[0].std()
+        assert e2ds[0].mean() == pytest.approx(flux, rel=0.02)
+        assert e2ds[0].std() == pytest.approx(math.sqrt(variance[0].mean()), rel=0.06)
+    assert scatter[True] <= scatter[False]
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 25, 50, 300])
+def test_running_median(width):
+    row = np.random.default_rng(4).normal(100, 10, 200)
+    row[30:70] = np.nan
+    row[0] = row[-1] = np.nan
+    found = _core.running_nan_median(row, width)
+    expected = statistics.running_median(row, width)
+    if width > 1:
+        np.testing.assert_array_equal(found, expected)
+    else:
+        np.testing.assert_array_equal(found, row)
+
+
+def test_robust_sigma_and_readnoise():
+    values = np.random.default_rng(5).normal(0, 3, 5001)
+    values[::100] = np.nan
+    assert _core.robust_sigma(values) == pytest.approx(statistics.robust_sigma(values), rel=1e-12)
+    image = noisy_image((30, 40))
+    unlit = (np.arange(1200).reshape(30, 40) % 3 == 0).astype(np.uint8)
+    expected = statistics.robust_sigma(np.diff(image.astype(float)[unlit != 0])) / math.sqrt(2)
+    assert _core.effective_readnoise(image, unlit) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("size", "width"), [(1080, 501), (2560, 501), (300, 501), (400, 100), (40, 4), (5, 9)])
+def test_slow_part(size, width):
+    flat = 1 + 0.02 * np.sin(np.arange(size) / 90) + np.random.default_rng(6).normal(0, 0.01, size)
+    flat[: size // 4] = np.nan
+    np.testing.assert_allclose(_core.slow_part(flat, width), blaze_twin.low_pass(flat, width), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: _core.combine_frames([], "median", 5.0, 1.0, 0.0), "number of frames"),
+        (
+            lambda: _core.combine_frames([np.zeros((2, 2), np.float32)], "mode", 5.0, 1.0, 0.0),
+            "median, mean or clipped",
+        ),
+        (lambda: _core.scattered_light(np.zeros((4, 4), np.float32), -1.0, 9.0, 1.0, 3.0), "amplitude"),
+        (lambda: _core.running_nan_median(np.zeros(4), 0), "width"),
+        (lambda: _core.slow_part(np.zeros(4), 1), "width"),
+        (
+            lambda: _core.straighten(
+                np.zeros((4, 4), np.float32),
+                (0, 0, 1, 0, 0, 1),
+                np.zeros((4, 5), np.float32),
+                np.zeros((4, 4), np.float32),
+            ),
+            r"dxmap has shape \[4, 5\], expected \[4, 4\]",
+        ),
+        (
+            lambda: _core.global_background(np.zeros((9, 9), np.float32), np.zeros((9, 9), np.uint8), 9, 5),
+            "box = 9: must be at least 1 and below",
+        ),
+        (
+            lambda: _core.repair_hot_pixels(np.zeros((9, 8), np.float32)[:, ::2], np.zeros((9, 4), np.uint8), 10.0),
+            "contiguous",
+        ),
+    ],
+)
+def test_kernels_refuse_what_they_cannot_do(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    image = noisy_image((130, 150))
+    unlit = (np.random.default_rng(9).random(image.shape) < 0.4).astype(np.uint8)
+    zeros = np.zeros(image.shape, np.float32)
+
+    def everything():
+        return [
+            _core.combine_frames([image, image * 2, image * 3, zeros], "median", 5.0, 1.0, 0.0),
+            _core.combine_frames([image, image * 2, image * 3, zeros], "mean", 5.0, 1.0, 0.0),
+            _core.scattered_light(image, 10.0, 9.0, 1.0, 3.0),
+            *_core.global_background(image, unlit, 32, 5),
+            _core.repair_hot_pixels(image, unlit, 10.0),
+            _core.straighten(image, (0.3, 0.4, 1.001, 0.0, 0.0, 1.0), zeros, zeros),
+            *_core.extract_orders(image, np.abs(image), [(3, 30), (60, 40)], 10.0, False, 3.0, 1.0)[:4],
+        ]
+
+    before = _core.threads()
+    results = []
+    for count in (1, 2, 7):
+        _core.set_threads(count)
+        assert _core.threads() == count
+        results.append([array.tobytes() for array in everything()])
+    _core.set_threads(before)
+    assert results[0] == results[1] == results[2]
