@@ -141,7 +141,7 @@ def _start(x: Vector, filtered: Vector, fitted: NDArray[np.bool_], p95: float) -
     """Give start and bounds of the fit, from the filtered order."""
     with np.errstate(invalid="ignore"):
         bright = x[filtered > p95]
-        wide = np.count_nonzero(filtered[fitted] > p95 / 2)
+        wide = int(np.count_nonzero(filtered[fitted] > p95 / 2))
     centre = float(np.median(bright)) if bright.size else float(np.median(x[fitted]))
     start = np.array([p95, 2.0 * max(wide, 1), centre, 0.0, 0.0, 0.0])
     # A period of zero has no sinc; a hundredth of a pixel is as good a lower bound.

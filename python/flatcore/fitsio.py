@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits import Header
+from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
 from flatcore import _core
@@ -255,8 +257,11 @@ def _check_fits(path: Path) -> None:
 def _opened(path: Path, named: Path) -> Iterator[Any]:
     """Open a FITS file, with any fault of its structure named as the file's."""
     try:
-        with fits.open(path, memmap=True, do_not_scale_image_data=True, ignore_missing_simple=False) as hdus:
-            yield hdus
+        with warnings.catch_warnings():
+            # Told by an error of our own where it matters.
+            warnings.filterwarnings("ignore", "File may have been truncated", AstropyUserWarning)
+            with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
+                yield hdus
     except (OSError, EOFError, KeyError, ValueError, TypeError, fits.VerifyError) as error:
         raise InputError(f"{named}: not a readable FITS file: {error}") from error
 
