@@ -90,6 +90,8 @@ def combined_header(frames: Sequence[FitsImage]) -> Header:
     header["EXPTIME"] = math.fsum(values("EXPTIME")) / len(frames)
     if all("MJDEND" in frame.header for frame in frames):
         header["MJDEND"] = max(values("MJDEND"))
+    for keyword in set(header["INF1*"]):
+        header.remove(keyword, remove_all=True)
     for i, frame in enumerate(sorted(frames, key=lambda f: f.path.name), start=1):
         header[f"INF1{i:03d}"] = (frame.path.name, f"input {i}")
     return header

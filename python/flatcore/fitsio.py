@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import os
@@ -208,7 +209,8 @@ def write_together(files: Mapping[Path, Callable[[], Sequence[Any]]]) -> None:
     with contextlib.ExitStack() as stack:
         for path, hdus in files.items():
             temporary = stack.enter_context(replacing(path))
-            fits.HDUList(list(hdus())).writeto(temporary, checksum=True, output_verify="exception")
+            # A run that was killed may have left a temporary file of this very name.
+            fits.HDUList(list(hdus())).writeto(temporary, checksum=True, output_verify="exception", overwrite=True)
 
 
 @contextlib.contextmanager
@@ -223,6 +225,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            # Found out now, not when other files of the same set already have their names.
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())

@@ -42,7 +42,10 @@ def find_frames(folder: Path, names: Sequence[str] = ()) -> list[Path]:
         return _flats_of(folder)
     found: dict[Path, Path] = {}
     for name in names:
-        matches = _matches(folder, name)
+        try:
+            matches = _matches(folder, name)
+        except ValueError as error:
+            raise InputError(f"{name!r}: not a file name or pattern: {error}") from error
         if not matches:
             raise InputError(f"{name}: no such file, neither as a path nor in {folder}")
         found.update((path.resolve(), path) for path in matches)
@@ -102,6 +105,8 @@ def select_frames(
         A frame cannot be read, lacks a keyword, is no flat, or disagrees in shape, instrument, DPRTYPE or EXPTIME;
         or none is left. The message names file, keyword and both values.
     """
+    if not paths:
+        raise InputError("no frames were given")
     kept: list[FitsImage] = []
     left_out: list[LeftOut] = []
     for path in paths:

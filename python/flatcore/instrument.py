@@ -226,7 +226,10 @@ def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
             hint = f"; did you mean {close[0]}?" if close else f"; packaged are {', '.join(PACKAGED)}"
             raise UsageError(f"instrument profile {source!s}: no such file{hint}")
         origin, folder = str(path.resolve()), path.parent
-        text = path.read_text()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"instrument profile {origin}: cannot be read as text: {error}") from error
     if origin in seen:
         raise UsageError(f"instrument profile {origin}: extends itself by way of {' -> '.join(seen)}")
     try:
@@ -263,7 +266,7 @@ def explain(error: ValidationError) -> str:
     """Say in one line what a validation found: key, value and what was expected."""
     parts = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"] if str(part) not in ("float", "constrained-str"))
+        key = ".".join(str(part) for part in item["loc"] if part not in ("constrained-float", "constrained-str"))
         if item["type"] == "extra_forbidden":
             parts.append(f"unknown key {key}")
         elif item["type"] == "missing":

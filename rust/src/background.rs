@@ -19,7 +19,8 @@ pub struct ScatterKernel {
 
 /// Fill NaN: on the edge by 0, elsewhere by the nan-median of the 3 x 3 neighbourhood.
 ///
-/// The passes go on until none is left, each reading the image as it was at its start.
+/// The passes go on until none is left, each reading the image as it was at its start. A gap between infinities of both
+/// signs has no median and stays.
 pub fn fill_nan(image: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
     let (ny, nx) = image.dim();
     let mut filled = image.to_owned();
@@ -44,7 +45,11 @@ pub fn fill_nan(image: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
         for (&place, &value) in gaps.iter().zip(&values) {
             filled[place] = value;
         }
+        let before = gaps.len();
         gaps.retain(|&place| filled[place].is_nan());
+        if gaps.len() == before {
+            break;
+        }
     }
     Ok(filled)
 }

@@ -91,7 +91,7 @@ fn middle<T: Sample>(sorted: &[T]) -> f64 {
 pub fn running_nan_median(row: &[f64], width: usize) -> Result<Vec<f64>> {
     require(width >= 1, "width", width as f64, "at least 1")?;
     let (before, after) = ((width - 1) / 2, width / 2);
-    let mut sorted: Vec<f64> = Vec::with_capacity(width);
+    let mut sorted: Vec<f64> = Vec::with_capacity(width.min(row.len()));
     let mut enter = 0;
     let mut result = Vec::with_capacity(row.len());
     for i in 0..row.len() {

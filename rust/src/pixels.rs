@@ -44,7 +44,10 @@ impl PixelFile {
         let file = File::open(path).map_err(failed)?;
         let found = file.metadata().map_err(failed)?.len();
         let opened = Self { path: path.to_path_buf(), file, layout };
-        let needed = opened.layout.offset + (opened.row_bytes() * opened.layout.shape.0) as u64;
+        // Sizes come from a header: one that overflows is larger than any file.
+        let (rows, columns) = opened.layout.shape;
+        let bytes = (rows as u64).saturating_mul(columns as u64).saturating_mul(u64::from(bitpix.unsigned_abs()) / 8);
+        let needed = opened.layout.offset.saturating_add(bytes);
         if found < needed {
             return Err(KernelError::Truncated { path: opened.path, needed, found });
         }

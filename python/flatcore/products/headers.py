@@ -1,0 +1,87 @@
+"""Headers of the products."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from flatcore.fitsio import Header
+from flatcore.products.context import RunContext
+from flatcore.results import CombinedImage, FiberResult
+from flatcore.version import VERSION, VERSION_DATE
+
+# Keyword stems CDB... and CDT... of the calibrations by key.
+CALIBRATION_KEYWORDS = {
+    "DARKREF": "DARK",
+    "BADPIX": "BAD",
+    "BKGRDMAP": "BACK",
+    "ORDER_PROFILE": "ORDP",
+    "LOC": "LOCO",
+    "SHAPEL": "SHAPL",
+    "SHAPEX": "SHAPX",
+    "SHAPEY": "SHAPY",
+}
+# Keywords that describe an HDU's own data, and none of another.
+STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "BSCALE", "BZERO", "BLANK", "BUNIT",
+             "CHECKSUM", "DATASUM", "EXTNAME", "EXTVER")  # fmt: skip
+
+
+def run_header(kind: str, combined: CombinedImage, run: RunContext, fiber: str = "") -> Header:
+    """Keywords of the first input, and those of the run."""
+    header = combined.header.copy()
+    for keyword in STRUCTURE:
+        header.remove(keyword, ignore_missing=True, remove_all=True)
+    now = datetime.now(UTC)
+    header["VERSION"] = (VERSION, "flatcore version")
+    header["DRSPID"] = (run.pid, "run that made this file")
+    header["DRSPDATE"] = (f"{now:%Y-%m-%dT%H:%M:%S}", "time of processing, UTC")
+    header["DRSVDATE"] = (VERSION_DATE, "date of the version")
+    header["DRSOUTID"] = (kind, "product")
+    header["DRSINST"] = (run.profile.name, "instrument profile")
+    if fiber:
+        header["FIBER"] = (fiber, "fibre")
+    source = run.profile.fibers[fiber].localisation if fiber else ""
+    for file in run.calibrations.chosen:
+        if file.fiber in ("", source):
+            stem = CALIBRATION_KEYWORDS[file.keyname]
+            header[f"CDB{stem}"] = (file.path.name, f"{file.keyname} file")
+            header[f"CDT{stem}"] = (_finite(file.mjd_mid), f"{file.keyname} time [MJD]")
+    return header
+
+
+def fiber_header(kind: str, combined: CombinedImage, result: FiberResult, run: RunContext) -> Header:
+    """Keywords of a fibre's product: run, quality control, extraction and blaze."""
+    spectra, qc, settings = result.spectra, result.qc, run.settings
+    fiber = run.profile.fibers[spectra.fiber]
+    header = run_header(kind, combined, run, spectra.fiber)
+    header["QCC_ALL"] = (qc.passed, "all quality checks passed")
+    for i, check in enumerate(qc.checks, start=1):
+        header[f"QCC{i:03d}N"] = (check.name, "quality check")
+        header[f"QCC{i:03d}V"] = (_finite(check.value), "value measured")
+        header[f"QCC{i:03d}L"] = (check.limit, "condition")
+        header[f"QCC{i:03d}P"] = (int(check.passed), "1: passed")
+    for order, snr in enumerate(spectra.snr):
+        header[f"EXTSN{order:03d}"] = (_finite(snr), f"S/N of order {order} in the middle")
+    header["EXTR1"] = (fiber.below, "extraction half-width below [pixel]")
+    header["EXTR2"] = (fiber.above, "extraction half-width above [pixel]")
+    header["EXTMETH"] = (settings.extract.method, "weights of the extraction")
+    header["EXTCOS"] = (fiber.below + fiber.above > settings.extract.narrow_window, "outlying pixels were rejected")
+    header["EXTCCUT"] = (settings.extract.rejection, "rejection limit [median distances]")
+    header["EXTCTHRE"] = (settings.extract.narrow_window, "no rejection in windows this narrow [pixel]")
+    header["EXTNREJ"] = (int(sum(spectra.rejected)), "pixels left out")
+    header["EXTSATQC"] = (settings.extract.saturation_adu, "saturation limit [ADU]")
+    header["EXTSMAX"] = (_finite(np.max(spectra.level_adu)), "greatest mean level [ADU]")
+    header["EXTSAT"] = (bool(spectra.saturated.any()), "an order is above the limit")
+    header["EFFRON"] = (result.spectra.readnoise_e, "effective read noise [electrons]")
+    header["BLAZSCUT"] = (run.profile.blaze.cut, "blaze is NaN under this share of its amplitude")
+    header["BLAZBPTL"] = (95.0, "percentile that scales the fit's limits")
+    header["BLAZWID"] = (run.profile.blaze.median_width, "width of the median filter [pixel]")
+    for order, rms in enumerate(result.flat.rms):
+        header[f"FFRMS{order:03d}"] = (_finite(rms), f"rms of the flat of order {order}")
+    return header
+
+
+def _finite(value: float) -> float | str:
+    """FITS headers hold no NaN; the text says so."""
+    return float(value) if np.isfinite(value) else "NaN"

@@ -1,0 +1,50 @@
+"""The documentation does what it shows, and names every setting and every product."""
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+from flatcore import load_profile
+from flatcore.results import Reason
+from flatcore.settings import PRESETS, Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_examples_of_the_api_run(small_night):
+    failures, tests = doctest.testfile(
+        str(DOCS / "api.md"), module_relative=False, globs={"root": small_night}, optionflags=doctest.ELLIPSIS
+    )
+    assert tests > 10
+    assert failures == 0
+
+
+def test_every_setting_is_documented_with_its_default():
+    text = (DOCS / "settings.md").read_text()
+    for section, table in Settings().model_dump().items():
+        for key, value in table.items():
+            line = next((line for line in text.splitlines() if f"{section}.{key}" in line), None)
+            assert line is not None, f"{section}.{key}"
+            shown = "profile's" if value is None else f"{value:g}" if isinstance(value, float) else str(value).lower()
+            assert shown in line, f"{section}.{key} = {shown}"
+
+
+def test_every_choice_of_the_preset_is_documented():
+    text = (DOCS / "settings.md").read_text()
+    for section, table in PRESETS["apero"].items():
+        for key, value in table.items():
+            line = next(line for line in text.splitlines() if f"{section}.{key}" in line)
+            assert line.split("|")[3].strip() == str(value).lower()
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_mask_bit_is_documented(reason):
+    assert f"| {reason.value} | {reason.name} |" in (DOCS / "products.md").read_text()
+
+
+def test_the_example_profile_is_valid(tmp_path):
+    text = (DOCS / "profiles.md").read_text()
+    path = tmp_path / "example.toml"
+    path.write_text(text.split("```toml\n")[1].split("```")[0])
+    assert load_profile(path).fibers["AB"].below == 16.0
