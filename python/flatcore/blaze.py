@@ -20,6 +20,9 @@ Vector = NDArray[np.float64]
 PARAMETERS = ("A", "P", "L", "Q", "C", "s")
 # Two fits of the same data differ by less than this once converged; far below any order's noise.
 TOLERANCE = 1e-12
+# Terms that stand in for one another let a fit wander along a valley without end; it is done where the second fit moves
+# the blaze by less than this share of its amplitude.
+SETTLED = 1e-4
 
 
 def sinc2(x: Vector, parameters: Vector) -> tuple[Vector, Vector]:
@@ -114,16 +117,17 @@ def fit_blaze(e2ds: Vector, blaze: Blaze, settings: BlazeSettings) -> BlazeFit:
     fit = _Fit(x[fitted], filtered[fitted], *_start(x, filtered, fitted, p95), free)
     evaluations = 0
     try:
-        values = fit.first_values()
         with np.errstate(all="ignore"):
-            for _ in range(2):
-                found = fit.solve(values)
-                values = found.x
-                evaluations += int(found.nfev)
+            first = fit.solve(fit.first_values())
+            evaluations += int(first.nfev)
+            found = fit.solve(first.x)
+            evaluations += int(found.nfev)
     except (ValueError, np.linalg.LinAlgError) as error:
         return _no_blaze(filtered, fitted, f"the fit failed: {error}", evaluations)
+    values = found.x
     parameters = fit.parameters(values)
-    if found.status <= 0 or not np.isfinite(parameters).all():
+    settled = found.status > 0 or np.abs(found.fun - first.fun).max() < SETTLED
+    if not settled or not np.isfinite(parameters).all():
         return _no_blaze(filtered, fitted, "the fit did not converge", evaluations)
     covariance = fit.covariance(values, blaze.median_width)
     errors = np.zeros(6)

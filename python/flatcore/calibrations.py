@@ -76,23 +76,34 @@ def choose(
     Parameters
     ----------
     named
-        Files by key; they win over the database.
+        Files by key; they win over the database. One whose header names a fibre serves that fibre only.
 
     Raises
     ------
     CalibrationError
-        There is none, or none young enough; the message names key, fibre and time.
+        There is none, or none young enough: the message names key, fibre and time. Or a named file is of another key,
+        or of a fibre that the run does not need.
     """
-    named = named or {}
+    by_need: dict[Need, ChosenCalibration] = {}
+    for key, path in (named or {}).items():
+        by_need |= _named(key, path, [fiber for wanted_key, fiber in wanted if wanted_key == key])
     return tuple(
-        _named(key, fiber, named[key]) if key in named else _from_database(key, fiber, database, mjd_mid, settings)
-        for key, fiber in wanted
+        by_need.get((key, fiber)) or _from_database(key, fiber, database, mjd_mid, settings) for key, fiber in wanted
     )
 
 
-def _named(key: str, fiber: str, path: Path) -> ChosenCalibration:
+def _named(key: str, path: Path, fibers: list[str]) -> dict[Need, ChosenCalibration]:
+    """Say which needs a file named by the user serves; none where the run does not need the key."""
     header = read_header(path)
-    return ChosenCalibration(key, fiber, path, header.get("MJDMID", float("nan")), "named by the user", sha256_of(path))
+    _check_kind(key, path, header.get("DRSOUTID"))
+    own = str(header.get("FIBER", "")).strip()
+    served = [fiber for fiber in fibers if fiber in ("", own) or not own]
+    if fibers and not served:
+        raise CalibrationError(f"{path}: FIBER = {own!r}, but the run needs {key} of {', '.join(fibers)}")
+    mjd = header.get("MJDMID", float("nan"))
+    return {
+        (key, fiber): ChosenCalibration(key, fiber, path, mjd, "named by the user", sha256_of(path)) for fiber in served
+    }
 
 
 def _from_database(
@@ -122,7 +133,7 @@ def load(
 
     def image(file: ChosenCalibration, shape: tuple[int, int]) -> Image:
         header, pixels = read_image(file.path, scratch)
-        _check_kind(file, header.get("DRSOUTID"))
+        _check_kind(file.keyname, file.path, header.get("DRSOUTID"))
         if pixels.shape != shape:
             raise CalibrationError(
                 f"{file.path}: {file.keyname} has {pixels.shape[0]} x {pixels.shape[1]} pixels, "
@@ -144,9 +155,9 @@ def load(
     )
 
 
-def _check_kind(file: ChosenCalibration, kind: object) -> None:
-    if kind is not None and same_key(str(kind)) != file.keyname:
-        raise CalibrationError(f"{file.path}: DRSOUTID = {kind!r} is not a {file.keyname} file")
+def _check_kind(key: str, path: Path, kind: object) -> None:
+    if kind is not None and same_key(str(kind)) != key:
+        raise CalibrationError(f"{path}: DRSOUTID = {kind!r} is {same_key(str(kind))}, expected a {key} file")
 
 
 def _mask(image: Image) -> Mask:
@@ -161,7 +172,7 @@ def _whole(file: ChosenCalibration, image: Image) -> Image:
 
 
 def _linear(file: ChosenCalibration) -> tuple[float, float, float, float, float, float]:
-    _check_kind(file, read_header(file.path).get("DRSOUTID"))
+    _check_kind(file.keyname, file.path, read_header(file.path).get("DRSOUTID"))
     values = read_doubles(file.path).ravel()
     if values.size != 6 or not np.isfinite(values).all():
         raise CalibrationError(f"{file.path}: SHAPEL holds {values.size} numbers, expected 6 finite (dx dy A B C D)")
@@ -173,7 +184,7 @@ def _linear(file: ChosenCalibration) -> tuple[float, float, float, float, float,
 
 def _traces(file: ChosenCalibration) -> NDArray[np.float64]:
     header = read_header(file.path)
-    _check_kind(file, header.get("DRSOUTID"))
+    _check_kind(file.keyname, file.path, header.get("DRSOUTID"))
     return read_traces(header, file.path)
 
 

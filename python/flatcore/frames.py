@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from flatcore.errors import InputError, UsageError
-from flatcore.fitsio import FITS_SUFFIXES, FitsImage, open_image, read_header, required
+from flatcore.fitsio import FITS_SUFFIXES, FitsImage, open_image, read_header, read_pixels, required
 from flatcore.instrument import Profile
 from flatcore.results import Exposure, FrameSet, LeftOut
 
@@ -129,8 +131,27 @@ def select_frames(
             f"{kept[0].header['DPRTYPE']!r}; flats of one kind only ({counts}): name the files to use"
         )
     _check_agreement(kept, profile)
+    if profile.input.max_frames is not None and len(kept) > profile.input.max_frames:
+        kept, too_many = _closest_to_median_level(kept, profile.input.max_frames)
+        left_out += too_many
     ordered = sorted(kept, key=lambda frame: (required(frame.header, "MJDMID", frame.path), frame.path.name))
     return FrameSet(tuple(ordered), kept[0].header["DPRTYPE"], tuple(left_out))
+
+
+def _closest_to_median_level(frames: list[FitsImage], most: int) -> tuple[list[FitsImage], list[LeftOut]]:
+    """Keep the frames whose median pixel is closest to that of all; a flickering lamp is left out first."""
+    levels = [float(np.nanmedian(read_pixels(frame))) for frame in frames]
+    middle = float(np.median(levels))
+    order = sorted(range(len(frames)), key=lambda i: (abs(levels[i] - middle), frames[i].path.name))
+    left_out = [
+        LeftOut(
+            frames[i].path,
+            f"{len(frames)} frames, {most} at most: its level of {levels[i]:.4g} ADU/s is "
+            f"{abs(levels[i] - middle):.2g} from the median {middle:.4g}",
+        )
+        for i in sorted(order[most:])
+    ]
+    return [frames[i] for i in sorted(order[:most])], left_out
 
 
 def _check_agreement(frames: Sequence[FitsImage], profile: Profile) -> None:

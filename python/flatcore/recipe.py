@@ -5,26 +5,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flatcore import _core, calibrations, localisation, products
 from flatcore.blaze import fit_orders
 from flatcore.caldb import CalibrationDatabase
 from flatcore.calibrate import calibrate
+from flatcore.clock import Clock, Progress
 from flatcore.combine import combine
-from flatcore.errors import CalibrationError
+from flatcore.errors import CalibrationError, QualityError
 from flatcore.extract import extract
 from flatcore.fitsio import FitsImage, read_header
 from flatcore.flat import make_flat
 from flatcore.frames import exposure_of, fibers_to_extract, find_frames, select_frames
 from flatcore.instrument import Profile, load_profile, profile_for_header
+from flatcore.locks import night_lock
+from flatcore.notices import failures, fiber_notices, selection_notices
 from flatcore.qc import check_fiber
+from flatcore.request import NightRequest
 from flatcore.results import (
+    ChosenCalibration,
     CombinedImage,
     FiberResult,
     FrameSet,
@@ -38,27 +43,8 @@ from flatcore.straighten import straighten
 
 log = logging.getLogger("flatcore")
 
-Progress = Callable[[str, float], None]
-
-
-@dataclass
-class _Clock:
-    """Time per stage, told to whoever watches."""
-
-    progress: Progress | None
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        if self.progress:
-            self.progress(name, 0.0)
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-        if self.progress:
-            self.progress(name, self.seconds[name])
+# Level of output.debug from which intermediate arrays are kept.
+KEEP_INTERMEDIATES = 2
 
 
 @dataclass(frozen=True)
@@ -70,16 +56,19 @@ class _Run:
     fibers: tuple[str, ...]
     calibrations: calibrations.Calibrations
     straight_profiles: Mapping[str, Image]
+    traces: Mapping[str, NDArray[np.float64]]
     context: products.RunContext
     database: CalibrationDatabase
-    clock: _Clock
+    clock: Clock
     warnings: list[str]
     threads: int
     keep_images: bool
+    debug_folder: Path
 
-    def warn(self, text: str) -> None:
-        log.warning(text)
-        self.warnings.append(text)
+    def warn(self, notices: Sequence[str]) -> None:
+        for text in notices:
+            log.warning(text)
+        self.warnings.extend(notices)
 
 
 def run_night(
@@ -142,58 +131,135 @@ def run_night(
         A calibration is missing, too old, or of the wrong kind or shape.
     OutputError
         Products cannot be written; nothing half-written is left.
+    QualityError
+        A reference calibration (``output.reference``) failed quality control.
     """
-    clock = _Clock(progress)
-    root = Path(data_root)
+    request = NightRequest(
+        obs_dir=obs_dir,
+        data_root=Path(data_root),
+        files=tuple(files),
+        instrument=instrument,
+        fiber=fiber,
+        preset=preset,
+        settings=settings or {},
+        assignments=tuple(assignments),
+        calibration_files=calibration_files or {},
+        threads=threads,
+        keep_images=keep_images,
+    )
+    with prepared(request, Clock(progress)) as night:
+        return night.make()
+
+
+@contextlib.contextmanager
+def prepared(request: NightRequest, clock: Clock) -> Iterator[Night]:
+    """Select frames and choose calibrations, without reading a pixel; uncompressed copies live as long as the block.
+
+    Raises
+    ------
+    UsageError, InputError, CalibrationError
+        As of :func:`run_night`.
+    """
+    root = request.data_root
     with tempfile.TemporaryDirectory(prefix="flatcore-") as scratch:
         with clock.stage("frames"):
-            paths = find_frames(root / "tmp" / obs_dir, files)
-            profile = _profile(instrument, paths[0])
-            profile, chosen = resolve(profile, preset, [settings or {}], assignments)
-            if threads is not None:
-                _core.set_threads(threads)
-            selected = select_frames(paths, profile, chosen.input.require_qc, Path(scratch))
-            lit, dark = fibers_to_extract(profile, selected.dprtype, fiber)
+            paths = find_frames(request.input_folder, request.files)
+            profile = _profile(request.instrument, paths[0])
+            profile, settings = resolve(profile, request.preset, [request.settings], request.assignments)
+            selected = select_frames(paths, profile, settings.input.require_qc, Path(scratch))
+            lit, dark = fibers_to_extract(profile, selected.dprtype, request.fiber)
         with clock.stage("calibrations"):
-            database = CalibrationDatabase.open(root)
+            database = CalibrationDatabase.open(root, request.database_url)
             named = {
-                key: calibrations.find_named(name, root, root / "tmp" / obs_dir)
-                for key, name in (calibration_files or {}).items()
+                key: calibrations.find_named(name, root, request.input_folder)
+                for key, name in request.calibration_files.items()
             }
-            needed = calibrations.needs(profile, chosen, lit)
+            needed = calibrations.needs(profile, settings, lit)
             mjd = float(np.mean([frame.header["MJDMID"] for frame in selected.frames]))
-            files_chosen = calibrations.choose(needed, database, mjd, chosen.calibration, named)
-            loaded = calibrations.load(files_chosen, profile, chosen, Path(scratch))
-        context = products.RunContext(root / "red" / obs_dir, products.new_pid(), profile, chosen, loaded)
-        with clock.stage("straighten"):
-            straight_profiles, unkept = _straight_profiles(context, lit)
-        run = _Run(
-            profile=profile,
-            settings=chosen,
-            fibers=lit,
-            calibrations=loaded,
-            straight_profiles=straight_profiles,
-            context=context,
-            database=database,
-            clock=clock,
-            warnings=[],
-            threads=threads or _core.threads(),
-            keep_images=keep_images,
+            chosen = calibrations.choose(needed, database, mjd, settings.calibration, named)
+        yield Night(request, profile, settings, selected, lit, dark, chosen, database, clock, Path(scratch))
+
+
+@dataclass(frozen=True)
+class Night:
+    """A night whose frames are selected and whose calibrations are chosen.
+
+    Attributes
+    ----------
+    lit, dark
+        Fibres to extract, and those left out because they get no light.
+    chosen
+        Calibration files.
+    pid
+        Identifier of the run.
+    """
+
+    request: NightRequest
+    profile: Profile
+    settings: Settings
+    selected: FrameSet
+    lit: tuple[str, ...]
+    dark: tuple[str, ...]
+    chosen: tuple[ChosenCalibration, ...]
+    database: CalibrationDatabase
+    clock: Clock
+    scratch: Path
+    pid: str = field(default_factory=products.new_pid)
+
+    def make(self) -> NightResult:
+        """Do the work, from the calibrations' pixels to products and database.
+
+        Raises
+        ------
+        InputError, CalibrationError, OutputError
+            As of :func:`run_night`.
+        """
+        if self.request.threads is not None:
+            _core.set_threads(self.request.threads)
+        with self.clock.stage("calibrations"):
+            loaded = calibrations.load(self.chosen, self.profile, self.settings, self.scratch)
+            traces = {name: _traces(name, self.profile, loaded) for name in self.lit}
+        folder = self.request.output_folder
+        saves = self.settings.output.save
+        with night_lock(folder, self.request.lock_timeout_s) if saves else contextlib.nullcontext():
+            context = products.RunContext(folder, self.pid, self.profile, self.settings, loaded)
+            with self.clock.stage("straighten"):
+                straight_profiles, unkept = _straight_profiles(context, self.lit)
+            run = _Run(
+                profile=self.profile,
+                settings=self.settings,
+                fibers=self.lit,
+                calibrations=loaded,
+                straight_profiles=straight_profiles,
+                traces=traces,
+                context=context,
+                database=self.database,
+                clock=self.clock,
+                warnings=[],
+                threads=self.request.threads or _core.threads(),
+                keep_images=self.request.keep_images or self.settings.output.figures > 0,
+                debug_folder=self.request.data_root / "debug" / self.request.obs_dir,
+            )
+            run.warn(selection_notices(self.selected, self.dark, self.profile, self.settings))
+            images = []
+            for group in _groups(self.selected, self.settings):
+                images.append(_make_image(group, run, unkept))
+                unkept = {}
+        result = NightResult(
+            obs_dir=self.request.obs_dir,
+            instrument=self.profile.name,
+            images=tuple(images),
+            left_out=self.selected.left_out,
+            calibrations=loaded.chosen,
+            traces=traces,
+            warnings=tuple(run.warnings),
+            seconds=self.clock.seconds,
         )
-        _tell_selection(run, selected, dark)
-        images = []
-        for group in _groups(selected, chosen):
-            images.append(_make_image(group, run, unkept))
-            unkept = {}
-    return NightResult(
-        obs_dir=obs_dir,
-        instrument=profile.name,
-        images=tuple(images),
-        left_out=selected.left_out,
-        calibrations=loaded.chosen,
-        warnings=tuple(run.warnings),
-        seconds=clock.seconds,
-    )
+        if self.settings.output.reference and not result.passed:
+            raise QualityError(
+                f"{self.request.obs_dir}: a reference (--ref) that fails quality control: {failures(result)}"
+            )
+        return result
 
 
 def _profile(instrument: str | Path | None, first: Path) -> Profile:
@@ -209,16 +275,6 @@ def _profile(instrument: str | Path | None, first: Path) -> Profile:
 def _groups(selected: FrameSet, settings: Settings) -> list[tuple[FitsImage, ...]]:
     """All frames together, or each alone."""
     return [selected.frames] if settings.combine.frames else [(frame,) for frame in selected.frames]
-
-
-def _tell_selection(run: _Run, selected: FrameSet, dark: Sequence[str]) -> None:
-    for frame in selected.left_out:
-        run.warn(f"{frame.path.name} is left out: {frame.reason}")
-    least = run.profile.input.min_frames
-    if run.settings.combine.frames and len(selected.frames) < least:
-        run.warn(f"{len(selected.frames)} frames, fewer than the {least} of {run.profile.name}")
-    if dark:
-        run.warn(f"fibre {', '.join(dark)} gets no light in {selected.dprtype} frames and is left out")
 
 
 def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Image]) -> ImageResult:
@@ -245,6 +301,8 @@ def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Im
         with clock.stage("products"):
             maps = calibrated.background if settings.output.background else None
             written = products.write_products(combined, results, unkept, maps, run.context)
+            if settings.output.debug >= KEEP_INTERMEDIATES:
+                products.write_intermediates(run.debug_folder, combined, calibrated, straight, results)
         if settings.output.database:
             with clock.stage("database"):
                 _register(written, results, run)
@@ -258,6 +316,14 @@ def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Im
         calibrated=calibrated if run.keep_images else None,
         straightened=straight if run.keep_images else None,
     )
+
+
+def _traces(name: str, profile: Profile, loaded: calibrations.Calibrations) -> NDArray[np.float64]:
+    fiber = profile.fibers[name]
+    try:
+        return localisation.traces_of_fiber(loaded.traces[fiber.localisation], fiber.traces)
+    except ValueError as error:
+        raise CalibrationError(f"{loaded.file('LOC', fiber.localisation).path}: fibre {name}: {error}") from error
 
 
 def _straight_profiles(
@@ -283,13 +349,7 @@ def _make_fiber(name: str, straight: Image, readnoise_e: float, combined: Combin
     """Extract a fibre, fit its blaze, make its flat and check it."""
     fiber, columns = run.profile.fibers[name], straight.shape[1]
     with run.clock.stage("extract"):
-        try:
-            traces = localisation.traces_of_fiber(run.calibrations.traces[fiber.localisation], fiber.traces)
-        except ValueError as error:
-            raise CalibrationError(
-                f"{run.calibrations.file('LOC', fiber.localisation).path}: fibre {name}: {error}"
-            ) from error
-        moved = localisation.move_traces(traces, run.calibrations.transform.linear, columns)
+        moved = localisation.move_traces(run.traces[name], run.calibrations.transform.linear, columns)
         windows = localisation.order_windows(localisation.straight_rows(moved, columns), fiber)
         spectra = extract(
             name,
@@ -308,29 +368,22 @@ def _make_fiber(name: str, straight: Image, readnoise_e: float, combined: Combin
         flat = make_flat(spectra, fits, run.settings.flat, straight.shape[0])
         qc = check_fiber(flat, run.profile.qc)
     result = FiberResult(spectra, flat, qc)
-    _tell_fiber(result, run)
+    run.warn(fiber_notices(result, run.settings))
     return result
 
 
-def _tell_fiber(result: FiberResult, run: _Run) -> None:
-    name = result.spectra.fiber
-    for order, fit in enumerate(result.flat.fits):
-        if fit.problem:
-            run.warn(f"fibre {name}, order {order}: no blaze: {fit.problem}")
-    if result.spectra.saturated.any():
-        orders = ", ".join(str(order) for order in np.flatnonzero(result.spectra.saturated))
-        run.warn(f"fibre {name}: orders {orders} are above {run.settings.extract.saturation_adu:g} ADU")
-    for check in result.qc.checks:
-        if not check.passed:
-            run.warn(f"fibre {name} fails quality control: {check.name} = {check.value:.5f}, asked for {check.limit}")
-
-
 def _register(written: Sequence[Product], results: Mapping[str, FiberResult], run: _Run) -> None:
-    """Add flats and blazes of the fibres that passed quality control to the calibration database."""
+    """Add flats and blazes of the fibres that passed quality control to the calibration database.
+
+    Reference calibrations come together or not at all.
+    """
+    reference = run.settings.output.reference
+    if reference and not all(result.qc.passed for result in results.values()):
+        return
     passed = [
         product.path
         for product in written
         if product.kind in ("FF_FLAT", "FF_BLAZE") and results[product.fiber].qc.passed
     ]
     if passed:
-        run.database.add_files(passed, pid=run.context.pid, replace=True)
+        run.database.add_files(passed, pid=run.context.pid, reference=reference, replace=True)

@@ -396,6 +396,9 @@ class NightResult:
         Frames dropped, with their reasons.
     calibrations
         Calibration files in use.
+    traces
+        By fibre, Chebyshev coefficients of its orders' traces in the image before straightening: orders by terms,
+        domain [0, columns], values in rows.
     warnings
         What a user should know.
     seconds
@@ -407,6 +410,7 @@ class NightResult:
     images: tuple[ImageResult, ...]
     left_out: tuple[LeftOut, ...]
     calibrations: tuple[ChosenCalibration, ...]
+    traces: dict[str, NDArray[np.float64]]
     warnings: tuple[str, ...]
     seconds: dict[str, float]
 

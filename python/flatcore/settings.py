@@ -131,11 +131,39 @@ class CalibrationSettings(_Section):
 
 
 class OutputSettings(_Section):
-    """What is written: products, rows in the calibration database, and the DEBUG_BACK product."""
+    """What is written.
+
+    Attributes
+    ----------
+    save
+        Anything at all.
+    database
+        Flats and blazes that pass, to the calibration database.
+    reference
+        As reference calibrations; failing quality control is an error then.
+    background
+        The DEBUG_BACK product.
+    figures
+        0 none, 1 shown interactively, 2 saved, 3 and 4 saved with more detail.
+    debug
+        0 nothing more; 1 the log tells every stage; from 2 on intermediate arrays are kept.
+    """
 
     save: bool = True
     database: bool = True
+    reference: bool = False
     background: bool = False
+    figures: Annotated[int, Field(ge=0, le=4)] = 0
+    debug: Annotated[int, Field(ge=0)] = 0
+
+
+class RunSettings(_Section):
+    """How the run calls itself in logs, headers and records; ``parallel``: one of several at once, without display."""
+
+    program: Annotated[str, Field(min_length=1)] = "flatcore"
+    shortname: str = "FF"
+    recipe_kind: str = ""
+    parallel: bool = False
 
 
 class Settings(_Section):
@@ -149,6 +177,7 @@ class Settings(_Section):
     flat: FlatSettings = FlatSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     output: OutputSettings = OutputSettings()
+    run: RunSettings = RunSettings()
 
 
 Changes = Mapping[str, Mapping[str, Any]]

@@ -12,43 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from flatcore.cli import main
-
-OBS_DIR = "2020-08-31"
-
-
-def run(*arguments):
-    """Exit status of a command line."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
-
-
-def frames_of(root):
-    return sorted((root / "tmp" / OBS_DIR).glob("*.fits"))
-
-
-def files_below(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def edit(path, hdu=0, **cards):
-    """Set header cards of a file; None removes one."""
-    with fits.open(path, mode="update") as hdus:
-        for keyword, value in cards.items():
-            if value is None:
-                del hdus[hdu].header[keyword]
-            else:
-                hdus[hdu].header[keyword] = value
-
-
-def refused(capsys, status, *arguments):
-    """Run a command that must fail; what it said on standard error."""
-    assert run(*arguments) == status
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "Traceback" not in captured.err
-    return captured.err
+from tests.cli.command import OBS_DIR, edit, files_below, frames_of, refused, run
 
 
 def test_products_table_and_database(night, capsys):
@@ -337,7 +301,7 @@ def test_help_names_every_command_and_shows_examples(capsys):
 
 
 def test_help_imports_nothing_heavy():
-    heavy = ("numpy", "scipy", "astropy", "sqlalchemy", "rich", "pydantic")
+    heavy = ("numpy", "scipy", "astropy", "sqlalchemy", "pydantic", "matplotlib")
     code = (
         "import sys\nfrom flatcore.cli import main\n"
         "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
-import multiprocessing
 import os
 import sqlite3
 from collections.abc import Callable
@@ -16,11 +15,15 @@ import pytest
 import sqlalchemy
 from astropy.io import fits
 
-from flatcore.caldb import CalibrationDatabase, CalibrationRecord
+from flatcore.caldb import CalibrationDatabase, CalibrationRecord, engine
 from flatcore.caldb import store as calstore
 from flatcore.caldb import table as caltable
+from flatcore.caldb.engine import Backend
 from flatcore.caldb.keys import KEYS, PER_FIBER, iso_utc, known_key, same_key, unix_of_mjd
 from flatcore.errors import CalibrationError, InputError, OutputError, UsageError
+from tests.engines import database_url, fresh_postgresql
+
+__all__ = ["database_url"]  # a fixture
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -47,8 +50,15 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def database(root: Path) -> CalibrationDatabase:
-    return CalibrationDatabase.open(root)
+def database(root: Path, database_url: str | None) -> CalibrationDatabase:
+    return CalibrationDatabase.open(root, database_url)
+
+
+def execute(database: CalibrationDatabase, statement: str) -> list[dict[str, object]]:
+    """Runs SQL as another program would, and gives the rows it finds."""
+    with database.table.backend.writing() as connection:
+        result = connection.exec_driver_sql(statement)
+        return [dict(row) for row in result.mappings()] if result.returns_rows else []
 
 
 @pytest.fixture
@@ -156,17 +166,11 @@ class TestAdding:
         assert database.path_of(record).read_bytes() == path.read_bytes()
         assert database.state_of(record) == "intact"
 
-    def test_table_as_others_see_it(self, add: Callable[..., CalibrationRecord], root: Path) -> None:
+    def test_table_as_others_see_it(self, add: Callable[..., CalibrationRecord], database: CalibrationDatabase) -> None:
         add("a.fits", reference=True)
-        connection = sqlite3.connect(root / "calib" / "flatcore.db")
-        try:
-            cursor = connection.execute("SELECT * FROM calibrations")
-            columns = [column[0] for column in cursor.description]
-            row = dict(zip(columns, cursor.fetchone(), strict=True))
-        finally:
-            connection.close()
-        assert columns == ["ID", "KEYNAME", "FIBER", "REFCAL", "FILENAME", "HUMANTIME", "UNIXTIME", "PID", "PDATE",
-                           "USED", "SHA256"]  # fmt: skip
+        (row,) = execute(database, "SELECT * FROM calibrations")
+        assert list(row) == ["ID", "KEYNAME", "FIBER", "REFCAL", "FILENAME", "HUMANTIME", "UNIXTIME", "PID", "PDATE",
+                             "USED", "SHA256"]  # fmt: skip
         assert (row["ID"], row["KEYNAME"], row["FIBER"], row["REFCAL"], row["USED"]) == (1, "BADPIX", "", 1, 1)
 
     def test_header_keyname_wins_over_drsoutid(self, database: CalibrationDatabase, tmp_path: Path) -> None:
@@ -353,7 +357,7 @@ class TestNothingHalfDone:
 
         def breaking() -> None:
             if request.param == "row":
-                monkeypatch.setattr(caltable, "_write", fail)
+                monkeypatch.setattr(caltable.Rows, "write", fail)
             else:
                 monkeypatch.setattr(sqlalchemy.engine.RootTransaction, "commit", fail)
 
@@ -364,7 +368,7 @@ class TestNothingHalfDone:
     ) -> None:
         paths = [write_calibration(tmp_path / f"{name}.fits") for name in "ab"]
         broken()
-        with pytest.raises(OutputError, match=r"flatcore\.db: cannot write the calibration database: disk full"):
+        with pytest.raises(OutputError, match=r": cannot write the calibration database: disk full"):
             database.add_files(paths)
         assert stored_names(root) == []
         assert all(path.exists() for path in paths)
@@ -437,18 +441,19 @@ class TestNothingHalfDone:
         path = write_calibration(tmp_path / "a.fits")
         stage = calstore.Delivery.stage
 
-        def overtaken(self: calstore.Delivery, sources: list[Path]) -> list[Path]:
-            copies = stage(self, sources)
+        def overtaken(self: calstore.Delivery, sources: list[Path]) -> list[str]:
+            hashes = stage(self, sources)
             write_calibration(root / "calib" / "a.fits", 2.0)
-            return copies
+            return hashes
 
         monkeypatch.setattr(calstore.Delivery, "stage", overtaken)
         with pytest.raises(InputError, match="the store has a different file of this name"):
             database.add(path)
         assert fits.getdata(root / "calib" / "a.fits")[0, 0] == 2.0
         assert stored_names(root) == ["a.fits"]
-        with pytest.raises(CalibrationError, match="no calibration database"):
-            database.records()
+        if database.table.backend.file:
+            with pytest.raises(CalibrationError, match="no calibration database"):
+                database.records()
 
 
 class TestRecords:
@@ -556,14 +561,9 @@ class TestChoosing:
         database.add(tmp_path / "made" / "a.fits", reference=True)
         assert database.choose("BADPIX", None, NOON).reference
 
-    def test_rows_out_of_use(
-        self, add: Callable[..., CalibrationRecord], database: CalibrationDatabase, root: Path
-    ) -> None:
+    def test_rows_out_of_use(self, add: Callable[..., CalibrationRecord], database: CalibrationDatabase) -> None:
         add("a.fits")
-        connection = sqlite3.connect(root / "calib" / "flatcore.db")
-        with connection:
-            connection.execute("UPDATE calibrations SET USED = 0")
-        connection.close()
+        execute(database, 'UPDATE calibrations SET "USED" = 0')
         with pytest.raises(CalibrationError, match="all of the 1 there are out of use"):
             database.choose("BADPIX", None, NOON)
         add("b.fits", 5)
@@ -571,16 +571,14 @@ class TestChoosing:
 
 
 class TestChoosingNothing:
-    def test_none_with_this_key(
-        self, add: Callable[..., CalibrationRecord], database: CalibrationDatabase, root: Path
-    ) -> None:
+    def test_none_with_this_key(self, add: Callable[..., CalibrationRecord], database: CalibrationDatabase) -> None:
         add("a.fits")
         add("l.fits", 0, "LOC_LOCO", "AB")
         with pytest.raises(CalibrationError) as caught:
             database.choose("FLAT", "AB", NOON)
         assert str(caught.value) == (
             "no FLAT calibration of fibre AB for the observation of 2020-08-31T12:00:00.000 in "
-            f"{root / 'calib' / 'flatcore.db'}: none with this key; known keys: BADPIX, LOC; "
+            f"{database.name}: none with this key; known keys: BADPIX, LOC; "
             "add files with: flatcore calib add FILE"
         )
 
@@ -637,7 +635,7 @@ class TestStore:
         (root / "calib" / "a.fits").unlink()
         assert database.state_of(record) == "missing"
         with pytest.raises(
-            CalibrationError, match=r"calib/a\.fits: missing, though recorded as LOC of fibre AB in .*db;"
+            CalibrationError, match=r"calib/a\.fits: missing, though recorded as LOC of fibre AB in .+; put"
         ):
             database.path_of(record)
 
@@ -651,6 +649,12 @@ class TestStore:
 
 
 class TestDatabaseFile:
+    """What only an SQLite file can suffer."""
+
+    @pytest.fixture
+    def database_url(self) -> None:
+        return None
+
     def test_reading_what_does_not_exist_creates_nothing(self, database: CalibrationDatabase, root: Path) -> None:
         for reading in (database.records, lambda: database.choose("LOC", "AB", NOON)):
             with pytest.raises(
@@ -715,7 +719,7 @@ class TestDatabaseFile:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         add("a.fits")
-        monkeypatch.setattr(caltable, "BUSY_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
         holder = sqlite3.connect(root / "calib" / "flatcore.db", isolation_level=None)
         try:
             holder.execute("BEGIN IMMEDIATE")
@@ -739,8 +743,10 @@ class TestUrl:
     @pytest.mark.parametrize(
         ("url", "message"),
         [
-            ("no url", "its URL cannot be used"),
-            ("nosuch://host/name", "its URL cannot be used: .*nosuch"),
+            ("no url", r"URL cannot be used: expected postgresql://user@host/name or sqlite:///FILE"),
+            ("nosuch://host/name", "nosuch is not supported: expected postgresql or sqlite"),
+            ("mysql://host/name", "mysql is not supported"),
+            ("postgresql+asyncpg://host/name", "asyncpg is not supported"),
             ("sqlite://", "in memory it would be lost"),
             ("sqlite:///:memory:", "in memory it would be lost"),
         ],
@@ -749,9 +755,22 @@ class TestUrl:
         with pytest.raises(UsageError, match=message):
             CalibrationDatabase.open(root, url)
 
-    def test_password_is_not_shown(self, root: Path) -> None:
-        url = sqlalchemy.make_url("postgresql://me:secret@host/calibrations")
-        assert CalibrationDatabase(root, caltable.CalibrationTable(url)).name == "postgresql://me:***@host/calibrations"
+    @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+    def test_password_and_driver_are_not_shown(self, scheme: str, root: Path) -> None:
+        pytest.importorskip("psycopg")
+        database = CalibrationDatabase.open(root, f"{scheme}://me:secret@host/calibrations")
+        assert database.name == "postgresql://me:***@host/calibrations"
+
+    def test_missing_driver(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def missing(*_: object, **__: object) -> None:
+            raise ModuleNotFoundError("No module named 'psycopg'")
+
+        monkeypatch.setattr(engine.sql, "create_engine", missing)
+        with pytest.raises(UsageError, match=r"'psycopg'\): pip install 'flatcore\[postgresql\]'"):
+            CalibrationDatabase.open(root, "postgresql://host/name")
+
+    def test_empty_is_none(self, root: Path) -> None:
+        assert CalibrationDatabase.open(root, "").name == str(root / "calib" / "flatcore.db")
 
     def test_rows_are_renewed_in_both_dialects(self) -> None:
         # The statement is the one part that differs between engines.
@@ -761,56 +780,45 @@ class TestUrl:
         }
         assert set(dialects) == set(caltable._INSERT)
         for name, dialect in dialects.items():
-            insert = caltable._INSERT[name](caltable._TABLE).values(KEYNAME="LOC")
-            upsert = insert.on_conflict_do_update(index_elements=caltable._UNIQUE, set_={"PID": ""})
+            insert = caltable._INSERT[name](caltable.CALIBRATIONS).values(KEYNAME="LOC")
+            upsert = insert.on_conflict_do_update(index_elements=caltable.UNIQUE, set_={"PID": ""})
             text = str(upsert.compile(dialect=dialect))
             assert 'ON CONFLICT ("KEYNAME", "FIBER", "REFCAL", "FILENAME") DO UPDATE SET "PID" =' in text
 
 
-def add_many(root: Path, folder: Path, start: object) -> None:
-    """What each process of the test below does."""
-    database = CalibrationDatabase.open(root)
-    start.wait(60)  # type: ignore[attr-defined]
-    for path in sorted(folder.iterdir()):
-        database.add(path)
-        database.choose("BADPIX", None, NOON)
+class TestServer:
+    """What only a PostgreSQL server can suffer."""
 
+    def test_no_server(self, root: Path, tmp_path: Path) -> None:
+        pytest.importorskip("psycopg")
+        database = CalibrationDatabase.open(root, f"postgresql://me@/name?host={tmp_path}")
+        with pytest.raises(CalibrationError, match=r"/name.*: cannot read the calibration database: connection .*fail"):
+            database.records()
+        with pytest.raises(OutputError, match="cannot write the calibration database: connection"):
+            database.add(write_calibration(tmp_path / "a.fits"))
+        assert stored_names(root) == []
 
-def test_several_processes_at_once(root: Path, tmp_path: Path, database: CalibrationDatabase) -> None:
-    processes, each = 4, 10
-    for worker in range(processes):
-        for number in range(each):
-            write_calibration(tmp_path / str(worker) / f"{worker}_{number}.fits", MJDMID=MJD + worker + number / each)
-        write_calibration(tmp_path / str(worker) / "same.fits")
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(processes)
-    started = [context.Process(target=add_many, args=(root, tmp_path / str(i), start)) for i in range(processes)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(120)
-    assert [process.exitcode for process in started] == [0] * processes
-    for process in started:
-        process.close()
-    records = database.records()
-    expected = [f"{worker}_{number}.fits" for worker in range(processes) for number in range(each)] + ["same.fits"]
-    assert sorted(record.filename for record in records) == expected
-    assert {database.state_of(record) for record in records} == {"intact"}
-    assert stored_names(root) == expected
+    def test_empty_database(self, root: Path) -> None:
+        database = CalibrationDatabase.open(root, fresh_postgresql())
+        with pytest.raises(CalibrationError, match="no calibration database at postgresql://flatcore@/postgres"):
+            database.records()
 
+    def test_one_that_others_keep_locked(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        url = fresh_postgresql()
+        database = CalibrationDatabase.open(root, url)
+        database.add(write_calibration(tmp_path / "a.fits"))
+        monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
+        with Backend.of(root, url).writing():
+            assert len(database.records()) == 1  # reading goes on
+            with pytest.raises(OutputError, match="cannot write the calibration database: .*lock timeout"):
+                database.add(write_calibration(tmp_path / "b.fits"))
+        assert stored_names(root) == ["a.fits"]
 
-@pytest.mark.parametrize(
-    ("night", "fibers"), [("golden/night101", ("AB", "C")), ("golden/night211", ("AB", "C")), ("data/lhd_zyla", ("A",))]
-)
-def test_real_calibrations(night: str, fibers: tuple[str, ...], database: CalibrationDatabase) -> None:
-    folder = SHARED / night / "calib"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}")
-    records = database.add_files(sorted(folder.glob("*.fits")))
-    single = {(key, "") for key in ("DARKREF", "BADPIX", "BKGRDMAP", "SHAPEX", "SHAPEY", "SHAPEL")}
-    assert {(r.keyname, r.fiber) for r in records} == single | {
-        (key, fiber) for key in ("LOC", "ORDER_PROFILE") for fiber in fibers
-    }
-    for record in records:
-        assert database.choose(record.keyname, record.fiber, record.unixtime + DAY / 2) == record
-        assert database.state_of(record) == "intact"
+    def test_two_data_roots_share_one(self, tmp_path: Path) -> None:
+        url = fresh_postgresql()
+        made = [write_calibration(tmp_path / name) for name in ("a.fits", "b.fits")]
+        for path, root in zip(made, ("one", "two"), strict=True):
+            (tmp_path / root).mkdir()
+            CalibrationDatabase.open(tmp_path / root, url).add(path)
+        assert len(CalibrationDatabase.open(tmp_path / "one", url).records()) == 2
+        assert not (tmp_path / "one" / "calib" / "flatcore.db").exists()

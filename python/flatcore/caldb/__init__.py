@@ -1,6 +1,31 @@
-"""The calibration database: what files there are, and which one serves an observation."""
+"""The database of a data root: which calibration serves an observation, and what runs there were.
 
-from flatcore.caldb.choice import CalibrationRecord
-from flatcore.caldb.database import CalibrationDatabase, StoredState
+One database holds both tables. :class:`CalibrationDatabase` speaks of files, :class:`RunLog` of runs.
+"""
 
-__all__ = ["CalibrationDatabase", "CalibrationRecord", "StoredState"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flatcore.caldb.choice import CalibrationRecord
+    from flatcore.caldb.database import CalibrationDatabase, StoredState
+    from flatcore.caldb.runs import RunLog, RunRecord
+
+__all__ = ["CalibrationDatabase", "CalibrationRecord", "RunLog", "RunRecord", "StoredState"]
+
+_HOMES = {
+    "CalibrationDatabase": "database",
+    "CalibrationRecord": "choice",
+    "RunLog": "runs",
+    "RunRecord": "runs",
+    "StoredState": "database",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name's module when it is first asked for: a list of runs needs no FITS reader."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flatcore.caldb' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"flatcore.caldb.{_HOMES[name]}"), name)

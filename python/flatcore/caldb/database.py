@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from flatcore.caldb import choice
 from flatcore.caldb.choice import CalibrationRecord
+from flatcore.caldb.engine import Backend
 from flatcore.caldb.keys import fiber_of_key, identify, iso_utc, same_key
-from flatcore.caldb.store import Delivery
+from flatcore.caldb.store import Delivery, delete
 from flatcore.caldb.table import HOW_TO_ADD, CalibrationTable
 from flatcore.errors import CalibrationError
 from flatcore.fitsio import sha256_of
@@ -45,16 +47,15 @@ class CalibrationDatabase:
         data_root
             The folder that holds ``calib``.
         url
-            Of the table, as SQLAlchemy writes it: ``postgresql+psycopg://user@host/name`` or ``sqlite:///FILE``;
-            SQLite in ``<data root>/calib/flatcore.db`` where none is given. The files are in the data root anyway.
+            Of the table, as SQLAlchemy writes it: ``postgresql://user@host/name`` or ``sqlite:///FILE``; SQLite in
+            ``<data root>/calib/flatcore.db`` where none is given. The files are in the data root anyway.
 
         Raises
         ------
         UsageError
             The URL is not one, is of another kind of database, or needs a driver that is not installed.
         """
-        store = Path(data_root) / "calib"
-        return cls(store, CalibrationTable.at(url) if url else CalibrationTable.in_file(store / "flatcore.db"))
+        return cls(Path(data_root) / "calib", CalibrationTable(Backend.of(data_root, url)))
 
     @property
     def name(self) -> str:
@@ -122,30 +123,86 @@ class CalibrationDatabase:
         if not sources:
             return []
         identities = [identify(source, keyname=keyname, fiber=fiber, unixtime=unixtime) for source in sources]
+        added = iso_utc(time.time(), "seconds")
+        records = [
+            CalibrationRecord(
+                keyname=identity.keyname,
+                fiber=identity.fiber,
+                reference=reference,
+                filename=source.name,
+                humantime=iso_utc(identity.unixtime),
+                unixtime=identity.unixtime,
+                pid=pid or identity.pid,
+                pdate=added,
+                used=True,
+                sha256="",
+            )
+            for source, identity in zip(sources, identities, strict=True)
+        ]
+        return self.take_in(sources, records, replace=replace)
+
+    def take_in(
+        self, sources: Sequence[Path], records: Sequence[CalibrationRecord], *, replace: bool = False
+    ) -> list[CalibrationRecord]:
+        """Copy files into the store and record what is said of each: all of them or, on any error, none.
+
+        Parameters
+        ----------
+        sources
+            The files; one may come several times.
+        records
+            What each of them is. The hash is filled in here.
+        replace
+            As in :meth:`add_files`.
+
+        Raises
+        ------
+        InputError
+            The store has a different file of that name.
+        OutputError
+            The store or the database cannot be written.
+        """
         with Delivery(self.store, replace) as delivery:
-            copies = delivery.stage(sources)
-            records = [
-                CalibrationRecord(
-                    keyname=identity.keyname,
-                    fiber=identity.fiber,
-                    reference=reference,
-                    filename=source.name,
-                    humantime=iso_utc(identity.unixtime),
-                    unixtime=identity.unixtime,
-                    pid=pid or identity.pid,
-                    pdate=iso_utc(time.time(), "seconds"),
-                    used=True,
-                    sha256=sha256_of(copy),
-                )
-                for source, identity, copy in zip(sources, identities, copies, strict=True)
-            ]
+            hashes = delivery.stage(sources)
+            hashed = [dataclasses.replace(record, sha256=sha256) for record, sha256 in zip(records, hashes, strict=True)]
             # The files change names under the table's write lock: two processes cannot place one name at once.
-            with self.table.writing() as write:
-                for record in records:
-                    write(record)
+            with self.table.writing() as rows:
+                for record in hashed:
+                    rows.write(record)
                 delivery.place()
             delivery.keep()
-        return records
+        return hashed
+
+    def remove(self, records: Collection[CalibrationRecord], *, keep_files: bool = False) -> list[Path]:
+        """Delete records, and their files unless others are of the same file.
+
+        The records go first, all or none: whatever happens in between, no record is left without its file.
+
+        Parameters
+        ----------
+        records
+            As they were read; one that was renewed since is left alone.
+        keep_files
+            Leave all files in the store.
+
+        Returns
+        -------
+        list of Path
+            The files that were deleted.
+
+        Raises
+        ------
+        OutputError
+            The database cannot be written: nothing is done. Or a file cannot be deleted; its records are gone.
+        """
+        with self.table.writing() as rows:
+            gone = {record.filename for record in records if rows.delete(record)}
+        if keep_files or not gone:
+            return []
+        # Under the lock again: a file must not go while another process records it.
+        with self.table.writing() as rows:
+            paths = [self.store / filename for filename in sorted(gone) if not rows.has_file(filename)]
+            return [path for path in paths if delete(path)]
 
     def records(self, keyname: str | None = None, fiber: str | None = None) -> list[CalibrationRecord]:
         """Give the records, of one key or fibre if asked, sorted by key, fibre and time.

@@ -127,6 +127,38 @@ def unix_of_mjd(mjd: float) -> float:
     return (mjd - MJD_OF_UNIX_EPOCH) * DAY_S
 
 
+def unix_of_text(text: str) -> float:
+    """Read a time [s since 1970-01-01 UTC]: ISO 8601, in UTC unless it has a zone, or a modified Julian date.
+
+    Raises
+    ------
+    UsageError
+        The text is neither.
+    """
+    try:
+        # A number of eight digits is a date without hyphens; no calibration is of its MJD.
+        if not re.fullmatch(r"\d{8}", text.strip()):
+            return unix_of_mjd(float(text))
+    except ValueError:
+        pass  # no number, so a date
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a time: expected ISO 8601 (2020-08-31T12:00:00) or MJD (59092.5)") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def time_of_file(path: Path) -> float:
+    """Read a FITS file's time, MJDMID or MJDATE of its header [s since 1970-01-01 UTC].
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or its header has neither.
+    """
+    return _time_of_header(read_header(path), path)
+
+
 def iso_utc(unixtime: float, timespec: str = "milliseconds") -> str:
     """Write a Unix time [s] as ISO 8601 in UTC, without a zone as in FITS headers.
 

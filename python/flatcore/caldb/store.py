@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from flatcore.errors import InputError, OutputError
-from flatcore.fitsio import replacing
+from flatcore.fitsio import replacing, sha256_of
 
 
 class Delivery:
@@ -32,6 +32,7 @@ class Delivery:
         self._store = store
         self._replace = replace
         self._staged: list[tuple[Path, Path]] = []
+        self._at_home: list[tuple[Path, Path, str]] = []
         self._leftovers: list[Path] = []
         self._undo = contextlib.ExitStack()
 
@@ -47,30 +48,36 @@ class Delivery:
             with contextlib.suppress(OSError):
                 leftover.unlink(missing_ok=True)
 
-    def stage(self, sources: Sequence[Path]) -> list[Path]:
+    def stage(self, sources: Sequence[Path]) -> list[str]:
         """Bring files to the store's disk without showing them, all refusals before the first copy.
 
         Returns
         -------
-        list of Path
-            For each file its copy; a file that the store has already stands for itself.
+        list of str
+            The SHA-256 of each file.
 
         Raises
         ------
         InputError
-            Two of the files, or a file and the store's, have one name and different contents.
+            Two of the files, or a file and the store's, have one name and different contents; or one is gone.
         OutputError
             The store cannot be written.
         """
         _refuse_namesakes(sources)
-        targets = [self._store / source.name for source in sources]
-        known = [self._has(source, target) for source, target in zip(sources, targets, strict=True)]
-        copies = [
-            target if at_home else self._copy(source, target)
-            for source, target, at_home in zip(sources, targets, known, strict=True)
-        ]
-        self._staged = [(copy, target) for copy, target in zip(copies, targets, strict=True) if copy != target]
-        return copies
+        at_home = {source: self._has(source, self._store / source.name) for source in sources}
+        hashes: dict[str, str] = {}
+        for source in sources:
+            if source.name in hashes:
+                continue
+            target = self._store / source.name
+            if at_home[source]:
+                hashes[source.name] = _sha256_of_input(source)
+                self._at_home.append((source, target, hashes[source.name]))
+            else:
+                copy = self._copy(source, target)
+                hashes[source.name] = sha256_of(copy)
+                self._staged.append((copy, target))
+        return [hashes[source.name] for source in sources]
 
     def place(self) -> None:
         """Give the staged copies their names.
@@ -82,10 +89,20 @@ class Delivery:
         OutputError
             The store cannot be written.
         """
+        for source, target, sha256 in self._at_home:
+            self._stage_again(source, target, sha256)
         for copy, target in self._staged:
             if not self._has(copy, target):
                 with _writing(target):
                     self._place(copy, target)
+
+    def _stage_again(self, source: Path, target: Path, sha256: str) -> None:
+        """Copy a file that the store had, if other processes have removed or replaced it since."""
+        if target.exists() and sha256_of(target) == sha256:
+            return
+        if not source.exists() or (target.exists() and source.samefile(target)):
+            raise InputError(f"{source}: changed or removed while it was being recorded")
+        self._staged.append((self._copy(source, target), target))
 
     def keep(self) -> None:
         """Make what was placed final."""
@@ -122,6 +139,32 @@ class Delivery:
         path = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         self._leftovers.append(path)
         return path
+
+
+def _sha256_of_input(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def delete(path: Path) -> bool:
+    """Delete a file of the store, and tell whether it was there.
+
+    Raises
+    ------
+    OutputError
+        It cannot be deleted.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise OutputError(
+            f"{path}: recorded no more, but the file cannot be deleted: {error.strerror or error}"
+        ) from error
+    return True
 
 
 def _refuse_namesakes(sources: Sequence[Path]) -> None:

@@ -1,20 +1,24 @@
 """The command line: parsing, printing and exit status; no science.
 
-Commands live one per module and are imported only when asked for, so that help is instant.
+Commands live one per module and are imported only when asked for, so that help is instant; their own help is grouped
+by rich-click, which the list of commands does without.
 """
 
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import traceback
 
 import click
+from click.exceptions import Exit
 
 # Name, module that holds `command`, and the line shown by `flatcore --help`.
 COMMANDS = {
     "run": "Make flat, blaze and extracted products from a night's lamp flats.",
-    "calib": "Add to, list and look into the calibration database.",
+    "calib": "Add to, look into and keep in order the calibration database.",
+    "runs": "List past runs, and show what went into one and came out of it.",
     "simulate": "Write a simulated night with known truth.",
 }
 
@@ -68,7 +72,7 @@ def _status(args: list[str] | None) -> int:
 
     try:
         result = cli.main(args, prog_name="flatcore", standalone_mode=False)
-    except click.exceptions.Exit as stop:
+    except Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
         error.show()
@@ -76,9 +80,9 @@ def _status(args: list[str] | None) -> int:
     except FlatcoreError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_status
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as interrupt:
         click.echo("interrupted", err=True)
-        return 130
+        return 128 + int(getattr(interrupt, "number", signal.SIGINT))
     except Exception:
         traceback.print_exc()
         click.echo("error: internal error; please report the lines above", err=True)

@@ -1,69 +1,31 @@
-"""What a run tells the terminal: progress, warnings, the closing table, or JSON."""
+"""What a run tells the terminal when it is done: a table, or JSON."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flatcore.cli.watcher import STAGES
 from flatcore.results import FiberResult, ImageResult, NightResult
+from flatcore.session import SessionResult
 
-STAGES = {
-    "frames": "select frames",
-    "calibrations": "read calibrations",
-    "straighten": "straighten",
-    "combine": "combine frames",
-    "calibrate": "calibrate",
-    "extract": "extract",
-    "blaze": "fit the blaze",
-    "flat": "make the flat",
-    "products": "write products",
-    "database": "register",
-}
 # Orders that share a line of the closing table.
 ORDERS_PER_LINE = 10
 
 
-class Watcher:
-    """Show a run's stages while it goes on, and its warnings, on standard error."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._console = Console(stderr=True)
-        self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=self._console,
-            disable=quiet or not sys.stderr.isatty(), transient=True,
-        )  # fmt: skip
-        self._tasks: dict[str, Any] = {}
-        plain = logging.StreamHandler(sys.stderr)
-        plain.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-        terminal = RichHandler(console=self._console, show_time=False, show_path=False)
-        self._handler: logging.Handler = terminal if sys.stderr.isatty() else plain
-
-    def __enter__(self) -> Self:
-        logging.getLogger("flatcore").addHandler(self._handler)
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-        logging.getLogger("flatcore").removeHandler(self._handler)
-
-    def stage(self, name: str, seconds: float) -> None:
-        """Take notice of a stage's start (0 seconds) or end."""
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(STAGES.get(name, name), total=1)
-        elif seconds:
-            self._progress.update(self._tasks[name], completed=1)
+def print_session(outcome: SessionResult) -> None:
+    """Print the closing table, or that there was nothing to do."""
+    if outcome.night is None:
+        Console().print(f"nothing to do: {outcome.pid} made these products", soft_wrap=True)
+    else:
+        print_night(outcome.night)
+    if outcome.figures:
+        Console().print(f"{len(outcome.figures)} figures in {outcome.figures[0].parent}", soft_wrap=True)
 
 
 def print_night(result: NightResult) -> None:
@@ -116,60 +78,7 @@ def _block(fiber: FiberResult, orders: np.ndarray[Any, np.dtype[np.int_]]) -> li
     ]
 
 
-def print_json(result: NightResult) -> None:
+def print_json(outcome: SessionResult) -> None:
     """Print one JSON object: products, quality control, seconds per stage."""
-    json.dump(as_json(result), sys.stdout, indent=1)
+    json.dump(outcome.summary, sys.stdout, indent=1)
     sys.stdout.write("\n")
-
-
-def as_json(result: NightResult) -> dict[str, Any]:
-    """Give a run's result in a form that JSON holds; NaN becomes null."""
-    return {
-        "obs_dir": result.obs_dir,
-        "instrument": result.instrument,
-        "passed": result.passed,
-        "images": [
-            {
-                "stem": image.stem,
-                "inputs": list(image.inputs),
-                "readnoise_e": _number(image.readnoise_e),
-                "fibers": {name: _fiber_json(fiber) for name, fiber in image.fibers.items()},
-            }
-            for image in result.images
-        ],
-        "products": [
-            {"kind": p.kind, "fiber": p.fiber, "path": str(p.path), "sha256": p.sha256} for p in result.products
-        ],
-        "calibrations": [
-            {"keyname": c.keyname, "fiber": c.fiber, "path": str(c.path), "reason": c.reason, "sha256": c.sha256}
-            for c in result.calibrations
-        ],
-        "left_out": [{"path": str(frame.path), "reason": frame.reason} for frame in result.left_out],
-        "warnings": list(result.warnings),
-        "seconds": {name: round(seconds, 6) for name, seconds in result.seconds.items()},
-    }
-
-
-def _fiber_json(fiber: FiberResult) -> dict[str, Any]:
-    return {
-        "passed": fiber.qc.passed,
-        "checks": [
-            {"name": c.name, "value": _number(c.value), "limit": c.limit, "passed": c.passed} for c in fiber.qc.checks
-        ],
-        "orders": [
-            {
-                "order": order,
-                "snr": _number(fiber.spectra.snr[order]),
-                "rms": _number(fiber.flat.rms[order]),
-                "rejected": fiber.spectra.rejected[order],
-                "saturated": bool(fiber.spectra.saturated[order]),
-                "verdict": verdict,
-                "problem": fiber.flat.fits[order].problem,
-            }
-            for order, verdict in enumerate(fiber.qc.orders)
-        ],
-    }
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

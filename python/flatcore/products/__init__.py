@@ -10,11 +10,20 @@ from typing import Any
 
 from flatcore.fitsio import read_header, read_image, sha256_of, write_together
 from flatcore.products.context import RunContext, new_pid
+from flatcore.products.debug import write_intermediates
 from flatcore.products.hdus import background_hdus, blaze_hdus, e2dsll_hdus, flat_hdus, orderps_hdus
 from flatcore.results import BackgroundMaps, CombinedImage, FiberResult, Image, Product
 from flatcore.version import VERSION
 
-__all__ = ["RunContext", "is_kept", "new_pid", "read_straight_profile", "straight_profile_path", "write_products"]
+__all__ = [
+    "RunContext",
+    "is_kept",
+    "new_pid",
+    "read_straight_profile",
+    "straight_profile_path",
+    "write_intermediates",
+    "write_products",
+]
 
 Hdus = Callable[[], list[Any]]
 

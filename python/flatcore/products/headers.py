@@ -39,6 +39,10 @@ def run_header(kind: str, combined: CombinedImage, run: RunContext, fiber: str =
     header["DRSVDATE"] = (VERSION_DATE, "date of the version")
     header["DRSOUTID"] = (kind, "product")
     header["DRSINST"] = (run.profile.name, "instrument profile")
+    header["DRSPROG"] = (run.settings.run.program, "program name given")
+    header["DRSSNAME"] = (run.settings.run.shortname, "short name of the run")
+    header["DRSRKIND"] = (run.settings.run.recipe_kind, "kind of the run")
+    header["DRSPARAL"] = (run.settings.run.parallel, "one of several at once")
     if fiber:
         header["FIBER"] = (fiber, "fibre")
     source = run.profile.fibers[fiber].localisation if fiber else ""

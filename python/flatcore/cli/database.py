@@ -1,0 +1,106 @@
+"""What the commands on the database share: its options, names that are found in it, and how it is shown."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from flatcore.caldb import CalibrationDatabase, CalibrationRecord
+
+Command = Callable[..., Any]
+
+_DATA_ROOT = click.option(
+    "--data-root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    envvar="FLATCORE_DATA",
+    show_envvar=True,
+    required=True,
+    help="Folder that holds calib.",
+)
+_DATABASE_URL = click.option(
+    "--database-url",
+    envvar="FLATCORE_DATABASE",
+    show_envvar=True,
+    metavar="URL",
+    help="Database, such as postgresql://user@host/name; by default SQLite, calib/flatcore.db of the data root.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def on_calibrations(function: Command) -> Command:
+    """Give a command --data-root and --database-url, and the calibration database of the two as ``database``."""
+
+    @functools.wraps(function)
+    def command(*, data_root: Path, database_url: str | None, **options: Any) -> Any:
+        from flatcore.caldb import CalibrationDatabase  # noqa: PLC0415 - keeps help instant
+
+        return function(database=CalibrationDatabase.open(data_root, database_url), **options)
+
+    return _DATA_ROOT(_DATABASE_URL(command))
+
+
+def on_runs(function: Command) -> Command:
+    """Give a command --data-root and --database-url, and the log of runs of the two as ``runs``."""
+
+    @functools.wraps(function)
+    def command(*, data_root: Path, database_url: str | None, **options: Any) -> Any:
+        from flatcore.caldb import RunLog  # noqa: PLC0415 - keeps help instant
+
+        return function(runs=RunLog.open(data_root, database_url), **options)
+
+    return _DATA_ROOT(_DATABASE_URL(command))
+
+
+def matching(database: CalibrationDatabase, name: str) -> list[CalibrationRecord]:
+    """Find the records of a file name, or else of a key.
+
+    Raises
+    ------
+    CalibrationError
+        There are none; the message names the closest. Or the database cannot be read.
+    """
+    from flatcore.caldb.keys import same_key  # noqa: PLC0415 - keeps help instant
+    from flatcore.errors import CalibrationError  # noqa: PLC0415 - keeps help instant
+
+    records = database.records()
+    found = [record for record in records if record.filename == Path(name).name]
+    found = found or [record for record in records if record.keyname == same_key(name)]
+    if not found:
+        names = sorted({record.filename for record in records} | {record.keyname for record in records})
+        close = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(name.upper(), names, 1)
+        hint = f"did you mean {close[0]}?" if close else "see: flatcore calib list"
+        raise CalibrationError(f"{database.name}: has no file and no key named {name}; {hint}")
+    return found
+
+
+def count(things: Sequence[object], noun: str = "calibration") -> str:
+    """Say how many there are: '1 file', '2 files'."""
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def print_json(database: CalibrationDatabase, calibrations: Iterable[dict[str, Any]], **more: Any) -> None:
+    """Print calibrations, and what there is to say beside them, as one JSON object."""
+    click.echo(json.dumps({"database": database.name, "calibrations": list(calibrations), **more}, indent=2))
+
+
+def print_calibrations(records: Sequence[CalibrationRecord]) -> None:
+    """Print calibrations as a table: key, fibre, time, file, and a mark for references and those out of use."""
+    from flatcore.cli.tables import Listing  # noqa: PLC0415 - keeps help instant
+
+    listing = Listing("key", "fibre", "time (UTC)", "file", "")
+    for record in records:
+        mark = "unused" if not record.used else "ref" if record.reference else ""
+        listing.add(record.keyname, record.fiber or "-", short_time(record.humantime), record.filename, mark)
+    listing.print()
+
+
+def short_time(iso: str) -> str:
+    """Write an ISO time for a table: to the second, with a blank in place of the T."""
+    return iso.replace("T", " ")[: len("2020-08-31 16:48:30")]

@@ -1,0 +1,73 @@
+"""What there is to run on: observation directories, and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flatcore.errors import FlatcoreError, InputError
+from flatcore.fitsio import FITS_SUFFIXES, read_header
+from flatcore.request import NightRequest
+
+
+def print_listing(obs_dir: str | None, options: Mapping[str, Any], most: int | None) -> None:
+    """Print the observation directories, or the files of the one given; at most so many."""
+    request = NightRequest(
+        obs_dir or "",
+        Path(options["data_root"]),
+        in_dir=Path(options["force_indir"]) if options["force_indir"] else None,
+    )
+    folder = request.input_folder
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such directory")
+    _print(_files(folder) if request.obs_dir else _directories(folder), most)
+
+
+def _print(table_and_rows: tuple[Table, list[tuple[str, ...]]], most: int | None) -> None:
+    table, rows = table_and_rows
+    shown = rows[:most]
+    for row in shown:
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    if len(shown) < len(rows):
+        console.print(f"{len(shown)} of {len(rows)}; --listingall shows all")
+
+
+def _directories(folder: Path) -> tuple[Table, list[tuple[str, ...]]]:
+    table = Table("observation directory", "FITS files", title=str(folder))
+    rows: list[tuple[str, ...]] = [
+        (path.name, str(sum(1 for file in path.iterdir() if file.name.endswith(FITS_SUFFIXES))))
+        for path in sorted(folder.iterdir())
+        if path.is_dir()
+    ]
+    return table, rows
+
+
+def _files(folder: Path) -> tuple[Table, list[tuple[str, ...]]]:
+    table = Table("file", "DPRTYPE", "exposure [s]", "date", title=str(folder))
+    rows: list[tuple[str, ...]] = []
+    for path in sorted(folder.iterdir()):
+        if not path.name.endswith(FITS_SUFFIXES):
+            continue
+        try:
+            header = read_header(path)
+        except FlatcoreError:
+            rows.append((path.name, "unreadable", "", ""))
+            continue
+        keywords = ("DPRTYPE", "EXPTIME")
+        rows.append((path.name, *(str(header.get(keyword, "")) for keyword in keywords), _date(header)))
+    return table, rows
+
+
+def _date(header: Any) -> str:
+    """Middle of the exposure, or what date the header has."""
+    from flatcore.caldb.keys import iso_utc, unix_of_mjd  # noqa: PLC0415 - lists of directories do not need it
+
+    if isinstance(header.get("MJDMID"), float):
+        return iso_utc(unix_of_mjd(header["MJDMID"]), "seconds").replace("T", " ")
+    return str(header.get("DATE-OBS", ""))

@@ -1,0 +1,70 @@
+"""Why pixels are masked or doubtful: one mark and one name per reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flatcore.plots import style
+from flatcore.results import Mask, Reason
+from flatcore.settings import FlatSettings
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How the pixels of one reason are drawn.
+
+    Attributes
+    ----------
+    reason
+        The reason.
+    name
+        In the legend.
+    colour, marker
+        Of the points.
+    masked
+        Whether such a pixel has no value; else it is only doubtful.
+    height
+        Where its column is marked, as a share of the axes.
+    """
+
+    reason: Reason
+    name: str
+    colour: str
+    marker: str
+    masked: bool = True
+    height: float = 0.03
+
+
+def marks(limits: FlatSettings) -> tuple[Mark, ...]:
+    """List the marks; a masked pixel that has several reasons goes by the first of them."""
+    return (
+        Mark(Reason.NO_FIT, "no blaze fit", style.GREY, "."),
+        Mark(Reason.NO_DATA, "no pixel kept", style.BLUE, "s"),
+        Mark(Reason.LOW_BLAZE, "blaze under the cut", style.SKY, "."),
+        Mark(Reason.OUTLIER_LIMIT, f"flat off by > {limits.limit:g}", style.PURPLE, "^"),
+        Mark(Reason.OUTLIER_SIGMA, f"flat off by > {limits.sigma_cut:g} rms", style.ORANGE, "D"),
+        Mark(Reason.REJECTED, "kept; some pixels of the window left out", style.GREEN, "|", False, 0.97),
+        Mark(Reason.OFF_DETECTOR, "kept; window partly off the detector", style.BLACK, "|", False, 0.91),
+    )
+
+
+def marked(reasons: Mask, limits: FlatSettings) -> Iterator[tuple[Mark, NDArray[np.bool_]]]:
+    """Give for each mark the pixels that bear it; each masked pixel bears one, and no doubtful one.
+
+    Parameters
+    ----------
+    reasons
+        :class:`flatcore.results.Reason` bits, of any shape.
+    limits
+        Named in the legend.
+    """
+    taken = np.zeros(reasons.shape, bool)
+    for mark in marks(limits):
+        here = ((reasons & np.uint8(mark.reason)) != 0) & ~taken
+        if mark.masked:
+            taken |= here
+        yield mark, here

@@ -1,0 +1,50 @@
+"""What a user asks of a night."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flatcore.settings import Changes
+
+
+@dataclass(frozen=True)
+class NightRequest:
+    """A night to be made, and how; see :func:`flatcore.run_night` for the meaning of each.
+
+    Attributes
+    ----------
+    in_dir, out_dir
+        In place of ``<data root>/tmp`` and ``<data root>/red``; relative ones are below the data root.
+    database_url
+        Of the calibration database; SQLite in the data root where None.
+    lock_timeout_s
+        How long to wait while another run works on the same night [s].
+    """
+
+    obs_dir: str
+    data_root: Path
+    files: tuple[str, ...] = ()
+    instrument: str | Path | None = None
+    fiber: str = "ALL"
+    preset: str = "default"
+    settings: Changes = field(default_factory=dict)
+    assignments: tuple[str, ...] = ()
+    calibration_files: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = None
+    keep_images: bool = False
+    in_dir: Path | None = None
+    out_dir: Path | None = None
+    database_url: str | None = None
+    lock_timeout_s: float = 600.0
+
+    @property
+    def input_folder(self) -> Path:
+        """Folder of the frames."""
+        return self.data_root / (self.in_dir or "tmp") / self.obs_dir
+
+    @property
+    def output_folder(self) -> Path:
+        """Folder of the products."""
+        return self.data_root / (self.out_dir or "red") / self.obs_dir

@@ -1,0 +1,80 @@
+"""A run's result in a form that JSON holds; NaN becomes null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flatcore.instrument import Profile
+from flatcore.results import FiberResult, NightResult
+from flatcore.settings import Settings
+
+
+def summary_of(result: NightResult, settings: Settings, profile: Profile) -> dict[str, Any]:
+    """Sum a night up: what went in, how, what came out, how good it is and how long it took."""
+    return {
+        "obs_dir": result.obs_dir,
+        "instrument": result.instrument,
+        "passed": result.passed,
+        "images": [
+            {
+                "stem": image.stem,
+                "inputs": list(image.inputs),
+                "readnoise_e": _number(image.readnoise_e),
+                "fibers": {name: _fiber(fiber) for name, fiber in image.fibers.items()},
+            }
+            for image in result.images
+        ],
+        "products": [
+            {
+                "kind": product.kind,
+                "fiber": product.fiber,
+                "path": str(product.path),
+                "sha256": product.sha256,
+                "bytes": product.path.stat().st_size,
+            }
+            for product in result.products
+        ],
+        "calibrations": [
+            {
+                "keyname": file.keyname,
+                "fiber": file.fiber,
+                "path": str(file.path),
+                "mjd_mid": _number(file.mjd_mid),
+                "reason": file.reason,
+                "sha256": file.sha256,
+            }
+            for file in result.calibrations
+        ],
+        "left_out": [{"path": str(frame.path), "reason": frame.reason} for frame in result.left_out],
+        "warnings": list(result.warnings),
+        "settings": settings.model_dump(mode="json"),
+        "profile": profile.model_dump(mode="json"),
+        "seconds": {name: round(seconds, 6) for name, seconds in result.seconds.items()},
+    }
+
+
+def _fiber(fiber: FiberResult) -> dict[str, Any]:
+    return {
+        "passed": fiber.qc.passed,
+        "checks": [
+            {"name": c.name, "value": _number(c.value), "limit": c.limit, "passed": c.passed} for c in fiber.qc.checks
+        ],
+        "orders": [
+            {
+                "order": order,
+                "snr": _number(fiber.spectra.snr[order]),
+                "rms": _number(fiber.flat.rms[order]),
+                "rejected": fiber.spectra.rejected[order],
+                "saturated": bool(fiber.spectra.saturated[order]),
+                "verdict": verdict,
+                "problem": fiber.flat.fits[order].problem,
+            }
+            for order, verdict in enumerate(fiber.qc.orders)
+        ],
+    }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,533 @@
+"""FITS files: pixels of every type, faults named by file, and writing all files or none."""
+
+import gzip
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from flatcore import fitsio
+from flatcore.errors import InputError, OutputError
+
+DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+INTEGERS = (8, 16, 32, 64)
+
+# Astropy's own remark comes beside the error that is tested here.
+truncated = pytest.mark.filterwarnings("ignore:File may have been truncated")
+
+
+def padded(content):
+    """Bytes filled up to whole FITS blocks."""
+    return content + b"\0" * (-len(content) % 2880)
+
+
+def image_hdu(pixels, bitpix, start, cards):
+    """An image HDU in bytes, with any scaling in its cards; astropy would change the pixels to match them."""
+    header = fits.Header([start, ("BITPIX", bitpix), ("NAXIS", pixels.ndim)])
+    for axis, size in enumerate(reversed(pixels.shape), start=1):
+        header[f"NAXIS{axis}"] = size
+    if start[0] == "XTENSION":
+        header["PCOUNT"], header["GCOUNT"] = 0, 1
+    header.update(cards)
+    return header.tostring().encode() + padded(pixels.astype(DTYPES[bitpix]).tobytes())
+
+
+def write_raw(path, pixels, bitpix, place="primary", **cards):
+    """A FITS file with these raw pixels in the primary HDU or in an extension."""
+    if place == "primary":
+        content = image_hdu(pixels, bitpix, ("SIMPLE", True), cards)
+    else:
+        content = fits.PrimaryHDU().header.tostring().encode()
+        content += image_hdu(pixels, bitpix, ("XTENSION", "IMAGE"), cards)
+    path.write_bytes(content)
+    return path
+
+
+def raw_pixels(bitpix, shape=(5, 7), seed=1):
+    """Raw pixels that reach both ends of their type."""
+    rng = np.random.default_rng(seed)
+    if bitpix < 0:
+        pixels = rng.normal(0, 1000, shape)
+        pixels[1, 2] = np.nan
+        return pixels
+    limits = np.iinfo(DTYPES[bitpix])
+    pixels = rng.integers(
+        limits.min, limits.max, shape, dtype=np.dtype(DTYPES[bitpix]).newbyteorder("="), endpoint=True
+    )
+    pixels[0, :3] = limits.min, limits.max, 7
+    return pixels
+
+
+def by_astropy(path):
+    """The first image as astropy reads it."""
+    with fits.open(path) as hdus:
+        return next(np.array(hdu.data, float) for hdu in hdus if hdu.data is not None)
+
+
+def image_file(path, shape=(6, 8), value=3.0):
+    """A plain file with an image of one value in an extension."""
+    primary = fits.PrimaryHDU()
+    primary.header["OBJECT"] = "lamp"
+    fits.HDUList([primary, fits.ImageHDU(np.full(shape, value, np.float32))]).writeto(path)
+    return path
+
+
+class TestPixels:
+    @pytest.mark.parametrize("place", ["primary", "extension"])
+    @pytest.mark.parametrize(
+        ("bitpix", "cards"),
+        [(bitpix, {}) for bitpix in DTYPES]
+        + [(bitpix, {"BSCALE": 2.5, "BZERO": -100.25}) for bitpix in DTYPES]
+        + [(bitpix, {"BSCALE": 0.01, "BZERO": 3.0, "BLANK": 7}) for bitpix in INTEGERS]
+        + [(bitpix, {"BLANK": 7}) for bitpix in INTEGERS]
+        + [(8, {"BZERO": -128}), (16, {"BZERO": 2**15}), (32, {"BZERO": 2**31}), (64, {"BZERO": 2**63})],
+    )
+    def test_agree_with_astropy(self, tmp_path, bitpix, cards, place):
+        path = write_raw(tmp_path / "a.fits", raw_pixels(bitpix), bitpix, place, **cards)
+        header, image = fitsio.read_image(path)
+        expected = by_astropy(path)
+        assert image.dtype == np.float32
+        np.testing.assert_allclose(image, expected, rtol=3e-7, atol=2e-7 * np.nanmax(abs(expected)), equal_nan=True)
+        assert np.isnan(image).any() == ("BLANK" in cards or bitpix < 0)
+        assert header["BITPIX"] == (bitpix if place == "primary" else 8)
+
+    @pytest.mark.parametrize("bitpix", DTYPES)
+    def test_in_double_precision(self, tmp_path, bitpix):
+        path = write_raw(tmp_path / "a.fits", raw_pixels(bitpix), bitpix, BSCALE=0.5, BZERO=2.0)
+        found = fitsio.read_doubles(path)
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, 0.5 * raw_pixels(bitpix).astype(DTYPES[bitpix]).astype(float) + 2.0)
+
+    def test_doubles_keep_what_single_precision_would_lose(self, tmp_path):
+        path = tmp_path / "a.fits"
+        fits.PrimaryHDU(np.array([1 + 1e-12, 2.0])).writeto(path)
+        np.testing.assert_array_equal(fitsio.read_doubles(path), [1 + 1e-12, 2.0])
+
+    def test_where_they_lie(self, tmp_path):
+        path = write_raw(tmp_path / "a.fits", raw_pixels(16), 16, "extension", BSCALE=2.0, BZERO=1.0, BLANK=7)
+        location = fitsio.open_image(path).location
+        assert location.source() == (str(path), 2 * 2880, (5, 7), 16, 2.0, 1.0, 7)
+
+    def test_the_first_image_of_two_dimensions_counts(self, tmp_path):
+        path = tmp_path / "a.fits"
+        spectrum, first, second = (fits.ImageHDU(np.full(s, v, "f4")) for s, v in (((9,), 1), ((2, 3), 2), ((4, 4), 3)))
+        fits.HDUList([fits.PrimaryHDU(), spectrum, first, second]).writeto(path)
+        np.testing.assert_array_equal(fitsio.read_image(path)[1], np.full((2, 3), 2.0))
+
+    def test_axes_of_one_pixel_do_not_count(self, tmp_path):
+        path = tmp_path / "a.fits"
+        fits.PrimaryHDU(np.ones((1, 4, 5), np.float32)).writeto(path)
+        assert fitsio.read_image(path)[1].shape == (4, 5)
+
+
+class TestHeaders:
+    def test_of_primary_and_image_are_merged_and_the_primary_wins(self, tmp_path):
+        primary, image = fits.PrimaryHDU(), fits.ImageHDU(np.ones((2, 3), np.float32), name="PIXELS")
+        primary.header.update({"OBJECT": "lamp", "EXPTIME": 60.0})
+        image.header.update({"OBJECT": "other", "GAIN": 1.2})
+        path = tmp_path / "a.fits"
+        fits.HDUList([primary, image]).writeto(path)
+        for header in (fitsio.read_header(path), fitsio.open_image(path).header):
+            assert (header["OBJECT"], header["EXPTIME"], header["GAIN"]) == ("lamp", 60.0, 1.2)
+            assert header["NAXIS"] == 0
+            assert "EXTNAME" not in header
+            assert "XTENSION" not in header
+
+    def test_of_a_file_without_an_image(self, tmp_path):
+        primary = fits.PrimaryHDU()
+        primary.header["LONBO"] = 98
+        primary.writeto(tmp_path / "a.fits")
+        assert fitsio.read_header(tmp_path / "a.fits")["LONBO"] == 98
+
+    def test_what_is_read_can_be_changed_and_the_file_stays(self, tmp_path):
+        path = image_file(tmp_path / "a.fits")
+        before = path.read_bytes()
+        fitsio.read_header(path)["OBJECT"] = "changed"
+        assert fitsio.read_header(path)["OBJECT"] == "lamp"
+        assert path.read_bytes() == before
+
+
+class TestCompressed:
+    @pytest.fixture
+    def scratch(self, tmp_path):
+        folder = tmp_path / "scratch"
+        folder.mkdir()
+        return folder
+
+    @pytest.mark.parametrize("place", ["primary", "extension"])
+    def test_gzip(self, tmp_path, scratch, place):
+        plain = write_raw(tmp_path / "a.fits", raw_pixels(16), 16, place, BSCALE=0.1, BZERO=5.0, BLANK=7)
+        packed = tmp_path / "b.fits.gz"
+        packed.write_bytes(gzip.compress(plain.read_bytes()))
+        image = fitsio.open_image(packed, scratch)
+        assert image.path == packed
+        assert image.location.path.parent == scratch
+        np.testing.assert_array_equal(fitsio.read_pixels(image), fitsio.read_image(plain)[1])
+        assert fitsio.read_header(packed)["SIMPLE"] is True
+
+    @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4"])
+    def test_tiles_of_integers(self, tmp_path, scratch, dtype):
+        limits = np.iinfo(dtype)
+        pixels = (
+            np.random.default_rng(3).integers(max(limits.min, -9999), min(limits.max, 70000), (20, 30)).astype(dtype)
+        )
+        path = tmp_path / "a.fits.fz"
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(pixels)]).writeto(path)
+        np.testing.assert_array_equal(fitsio.read_image(path, scratch)[1], pixels.astype(np.float32))
+        np.testing.assert_array_equal(fitsio.read_doubles(path), pixels.astype(float))
+
+    def test_tiles_of_scaled_integers(self, tmp_path, scratch):
+        hdu = fits.CompImageHDU(np.random.default_rng(3).normal(100, 10, (20, 30)))
+        hdu.scale("int16", bscale=0.01, bzero=100.0)
+        path = tmp_path / "a.fits.fz"
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+        expected = by_astropy(path)
+        assert expected.std() > 5
+        np.testing.assert_allclose(fitsio.read_image(path, scratch)[1], expected, rtol=1e-6)
+        np.testing.assert_allclose(fitsio.read_doubles(path), expected, rtol=1e-6)
+
+    @pytest.mark.parametrize("quantize", [16, 0])
+    @pytest.mark.parametrize("dtype", ["f4", "f8"])
+    def test_tiles_of_floats_with_nan(self, tmp_path, scratch, dtype, quantize):
+        pixels = np.random.default_rng(3).normal(100, 10, (20, 30)).astype(dtype)
+        pixels[3, 4] = np.nan
+        hdu = fits.CompImageHDU(pixels, compression_type="GZIP_2", quantize_level=quantize)
+        hdu.header["GAIN"] = 1.5
+        path = tmp_path / "a.fits.fz"
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+        header, image = fitsio.read_image(path, scratch)
+        assert header["GAIN"] == 1.5
+        assert np.isnan(image[3, 4])
+        np.testing.assert_allclose(image, by_astropy(path), rtol=1e-6, equal_nan=True)
+        np.testing.assert_allclose(image, pixels, atol=0.0 if quantize == 0 and dtype == "f4" else 1.0, equal_nan=True)
+
+    def test_need_a_scratch_folder(self, tmp_path):
+        packed = tmp_path / "a.fits.gz"
+        packed.write_bytes(gzip.compress(image_file(tmp_path / "a.fits").read_bytes()))
+        with pytest.raises(InputError, match=rf"{packed}: compressed, and no folder"):
+            fitsio.open_image(packed)
+
+    def test_two_files_do_not_share_a_copy(self, tmp_path, scratch):
+        for name, value in (("a", 1.0), ("b", 2.0)):
+            plain = image_file(tmp_path / f"{name}.fits", value=value)
+            (tmp_path / f"{name}.fits.gz").write_bytes(gzip.compress(plain.read_bytes()))
+        opened = [fitsio.open_image(tmp_path / f"{name}.fits.gz", scratch) for name in "ab"]
+        assert [fitsio.read_pixels(image)[0, 0] for image in opened] == [1.0, 2.0]
+
+    @pytest.mark.parametrize(
+        ("content", "found"),
+        [
+            (b"", "not a FITS file"),
+            (b"\x1f\x8b", "cannot be read: "),
+            (b"SIMPLE  = no gzip at all", r"cannot be read: Not a gzipped file"),
+            (gzip.compress(b"hello, no FITS"), r"not a FITS file \(it begins with b'hello, no'"),
+        ],
+    )
+    def test_bad_gzip(self, tmp_path, scratch, content, found):
+        path = tmp_path / "a.fits.gz"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=rf"{path}: {found}"):
+            fitsio.open_image(path, scratch)
+
+    def test_gzip_cut_short(self, tmp_path, scratch):
+        path = tmp_path / "a.fits.gz"
+        noise = write_raw(tmp_path / "a.fits", np.random.default_rng(1).normal(size=(90, 90)), -64)
+        packed = gzip.compress(noise.read_bytes())
+        path.write_bytes(packed[: len(packed) // 2])
+        with pytest.raises(InputError, match=rf"{path}: cannot be uncompressed: .*end-of-stream"):
+            fitsio.open_image(path, scratch)
+        with pytest.raises(InputError, match=rf"{path}: not a readable FITS file"):
+            fitsio.read_doubles(path)
+
+    def test_tiles_cut_short(self, tmp_path, scratch):
+        path = tmp_path / "a.fits.fz"
+        noise = np.random.default_rng(1).integers(-9999, 9999, (90, 90))
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(noise.astype(np.int32))]).writeto(path)
+        path.write_bytes(path.read_bytes()[:9000])
+        with pytest.raises(InputError, match=rf"{path}: not a readable FITS file"):
+            fitsio.open_image(path, scratch)
+
+
+class TestFaults:
+    @pytest.mark.parametrize("read", [fitsio.open_image, fitsio.read_header, fitsio.read_doubles])
+    @pytest.mark.parametrize(
+        ("content", "found"),
+        [
+            (b"", r"not a FITS file \(it begins with b'', expected b'SIMPLE  ='\)"),
+            (b"SIMPL", r"not a FITS file \(it begins with b'SIMPL'"),
+            (b"hello there, this is text", r"not a FITS file \(it begins with b'hello the'"),
+            (b"\x89PNG\r\n\x1a\n and so on", r"not a FITS file \(it begins with b'.x89PNG"),
+        ],
+    )
+    def test_not_fits(self, tmp_path, read, content, found):
+        path = tmp_path / "a.fits"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=rf"^{path}: {found}"):
+            read(path)
+
+    @pytest.mark.parametrize("read", [fitsio.open_image, fitsio.read_header, fitsio.read_doubles])
+    def test_missing(self, tmp_path, read):
+        with pytest.raises(InputError, match=rf"^{tmp_path}/nowhere\.fits: no such file"):
+            read(tmp_path / "nowhere.fits")
+        with pytest.raises(InputError, match=rf"^{tmp_path}: no such file"):
+            read(tmp_path)
+
+    @truncated
+    @pytest.mark.parametrize("place", ["primary", "extension"])
+    @pytest.mark.parametrize("missing", [1, 5000, 8 * 40 * 50])
+    def test_truncated(self, tmp_path, place, missing):
+        path = write_raw(tmp_path / "a.fits", np.ones((40, 50)), -64, place)
+        needed = 2880 * (1 if place == "primary" else 2) + 8 * 40 * 50
+        path.write_bytes(path.read_bytes()[: needed - missing])
+        message = rf"^{path}: truncated: the image ends at byte {needed}, the file at {needed - missing}$"
+        with pytest.raises(InputError, match=message):
+            fitsio.open_image(path)
+        with pytest.raises(InputError, match=rf"^{path}: not a readable FITS file: "):
+            fitsio.read_doubles(path)
+
+    @truncated
+    def test_only_the_filling_of_the_last_block_is_missing(self, tmp_path):
+        path = write_raw(tmp_path / "a.fits", np.ones((40, 50)), -64)
+        path.write_bytes(path.read_bytes()[: 2880 + 8 * 40 * 50])
+        assert fitsio.read_image(path)[1].sum() == 40 * 50
+
+    @pytest.mark.filterwarnings("ignore:Error validating header")
+    def test_truncated_within_the_header(self, tmp_path):
+        path = write_raw(tmp_path / "a.fits", np.ones((4, 5)), -64)
+        path.write_bytes(path.read_bytes()[:200])
+        with pytest.raises(InputError, match=rf"^{path}: not a readable FITS file: "):
+            fitsio.read_header(path)
+
+    def test_truncated_after_it_was_opened(self, tmp_path):
+        path = image_file(tmp_path / "a.fits", (60, 80))
+        image = fitsio.open_image(path)
+        os.truncate(path, 9000)
+        with pytest.raises(InputError, match=rf"{path}.*24960.*9000"):
+            fitsio.read_pixels(image)
+
+    @pytest.mark.parametrize("hdus", [[fits.PrimaryHDU()], [fits.PrimaryHDU(np.ones(5))]])
+    def test_no_image(self, tmp_path, hdus):
+        path = tmp_path / "a.fits"
+        fits.HDUList(hdus).writeto(path)
+        with pytest.raises(InputError, match=rf"^{path}: holds no image$"):
+            fitsio.open_image(path)
+
+    def test_no_numbers(self, tmp_path):
+        path = tmp_path / "a.fits"
+        fits.PrimaryHDU().writeto(path)
+        with pytest.raises(InputError, match=rf"^{path}: holds no image$"):
+            fitsio.read_doubles(path)
+
+    def test_three_axes(self, tmp_path):
+        fits.PrimaryHDU(np.ones((3, 4, 5), np.float32)).writeto(tmp_path / "a.fits")
+        compressed = fits.CompImageHDU(np.ones((3, 40, 50), np.float32))
+        fits.HDUList([fits.PrimaryHDU(), compressed]).writeto(tmp_path / "b.fits.fz")
+        for path in (tmp_path / "a.fits", tmp_path / "b.fits.fz"):
+            with pytest.raises(InputError, match=rf"^{path}: the image has 3 axes, expected 2$"):
+                fitsio.open_image(path, tmp_path)
+
+
+class TestRequired:
+    @pytest.fixture
+    def header(self):
+        return fits.Header({"EXPTIME": 60, "GAIN": 1.5, "OBJECT": "lamp", "QCC_ALL": True, "COUNT": 3})
+
+    @pytest.mark.parametrize(
+        ("keyword", "kind", "value"),
+        [
+            ("EXPTIME", float, 60.0),
+            ("GAIN", float, 1.5),
+            ("OBJECT", str, "lamp"),
+            ("QCC_ALL", bool, True),
+            ("COUNT", int, 3),
+        ],
+    )
+    def test_values(self, header, tmp_path, keyword, kind, value):
+        found = fitsio.required(header, keyword, tmp_path, kind)
+        assert found == value
+        assert type(found) is kind
+
+    @pytest.mark.parametrize(
+        ("keyword", "kind", "message"),
+        [
+            ("NONE", float, "header keyword NONE is missing"),
+            ("OBJECT", float, "header keyword OBJECT = 'lamp': expected a finite number"),
+            ("QCC_ALL", float, "header keyword QCC_ALL = True: expected a finite number"),
+            ("GAIN", str, "header keyword GAIN = 1.5: expected text"),
+            ("GAIN", int, "header keyword GAIN = 1.5: expected an integer"),
+            ("COUNT", bool, "header keyword COUNT = 3: expected T or F"),
+        ],
+    )
+    def test_faults(self, header, tmp_path, keyword, kind, message):
+        path = tmp_path / "a.fits"
+        with pytest.raises(InputError) as error:
+            fitsio.required(header, keyword, path, kind)
+        assert str(error.value) == f"{path}: {message}"
+
+    def test_a_card_without_a_value(self, tmp_path):
+        header = fits.Header([("EXPTIME", None)])
+        with pytest.raises(InputError, match="EXPTIME = .*: expected a finite number"):
+            fitsio.required(header, "EXPTIME", tmp_path)
+
+
+def hdus_of(value=1.0, size=10):
+    """A function that gives the HDUs of a small file."""
+    return lambda: [fits.PrimaryHDU(), fits.ImageHDU(np.full((size, size), value, np.float32))]
+
+
+def failing(error):
+    """A function that gives no HDUs."""
+
+    def fail():
+        raise error
+
+    return fail
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestWriting:
+    def test_all_files_with_checksums(self, tmp_path):
+        folder = tmp_path / "red" / "night"
+        fitsio.write_together({folder / "a.fits": hdus_of(1.0), folder / "b.fits": hdus_of(2.0)})
+        assert names_in(folder) == ["a.fits", "b.fits"]
+        for name, value in (("a", 1.0), ("b", 2.0)):
+            # Astropy warns where a checksum is wrong, and a warning fails the test.
+            with fits.open(folder / f"{name}.fits", checksum=True) as hdus:
+                hdus.verify("exception")
+                assert all("CHECKSUM" in hdu.header and "DATASUM" in hdu.header for hdu in hdus)
+                assert hdus[1].data[0, 0] == value
+
+    def test_a_file_is_replaced(self, tmp_path):
+        path = tmp_path / "a.fits"
+        for value in (1.0, 2.0):
+            fitsio.write_together({path: hdus_of(value)})
+        assert fitsio.read_image(path)[1][0, 0] == 2.0
+        assert names_in(tmp_path) == ["a.fits"]
+
+    def test_none_appears_before_all_are_complete(self, tmp_path):
+        seen = []
+
+        def second():
+            seen.extend(path.name for path in tmp_path.glob("*.fits") if not path.name.startswith("."))
+            return hdus_of()()
+
+        fitsio.write_together({tmp_path / "a.fits": hdus_of(), tmp_path / "b.fits": second})
+        assert seen == []
+        assert names_in(tmp_path) == ["a.fits", "b.fits"]
+
+    @pytest.mark.parametrize(
+        ("error", "expected"), [(ValueError("no data"), ValueError), (OSError("no more"), OutputError)]
+    )
+    def test_none_where_the_second_fails(self, tmp_path, error, expected):
+        fitsio.write_together({tmp_path / "a.fits": hdus_of(1.0)})
+        before = (tmp_path / "a.fits").read_bytes()
+        with pytest.raises(expected, match=str(error)):
+            fitsio.write_together(
+                {tmp_path / "a.fits": hdus_of(2.0), tmp_path / "b.fits": failing(error), tmp_path / "c.fits": hdus_of()}
+            )
+        assert names_in(tmp_path) == ["a.fits"]
+        assert (tmp_path / "a.fits").read_bytes() == before
+
+    def test_none_where_an_hdu_breaks_the_standard(self, tmp_path):
+        broken = fits.PrimaryHDU()
+        broken.header.append(fits.Card.fromstring("lower   = 'x'"))
+        with pytest.raises(fits.VerifyError):
+            fitsio.write_together({tmp_path / "a.fits": hdus_of(), tmp_path / "b.fits": lambda: [broken]})
+        assert names_in(tmp_path) == []
+
+    def test_none_where_the_folder_is_a_file(self, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        target = tmp_path / "file" / "b.fits"
+        with pytest.raises(OutputError, match=rf"^{target}: cannot be written: "):
+            fitsio.write_together({tmp_path / "a.fits": hdus_of(), target: hdus_of()})
+        assert names_in(tmp_path) == ["file"]
+
+    @pytest.mark.parametrize("first", ["a", "b"])
+    def test_none_where_a_folder_has_the_name_of_a_file(self, tmp_path, first):
+        (tmp_path / "a.fits").mkdir()
+        names = ["a.fits", "b.fits"] if first == "a" else ["b.fits", "a.fits"]
+        with pytest.raises(OutputError, match=rf"^{tmp_path}/a\.fits: cannot be written: .*[Dd]irectory"):
+            fitsio.write_together({tmp_path / name: hdus_of() for name in names})
+        assert names_in(tmp_path) == ["a.fits"]
+
+    def test_a_temporary_file_of_a_killed_run_is_no_obstacle(self, tmp_path):
+        with fitsio.replacing(tmp_path / "a.fits") as temporary:
+            temporary.write_bytes(b"left behind")
+            name = temporary.name
+        (tmp_path / "a.fits").rename(tmp_path / name)
+        fitsio.write_together({tmp_path / "a.fits": hdus_of(5.0)})
+        assert names_in(tmp_path) == ["a.fits"]
+        assert fitsio.read_image(tmp_path / "a.fits")[1][0, 0] == 5.0
+
+    def test_none_on_a_full_disk(self, tmp_path):
+        script = """
+            import resource, sys
+            from pathlib import Path
+            import numpy as np
+            from astropy.io import fits
+            from flatcore.errors import OutputError
+            from flatcore.fitsio import write_together
+
+            def hdus(size):
+                return lambda: [fits.PrimaryHDU(), fits.ImageHDU(np.ones((size, size), np.float32))]
+
+            folder = Path(sys.argv[1])
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+            try:
+                write_together({folder / "small.fits": hdus(10), folder / "large.fits": hdus(500)})
+            except OutputError as error:
+                print(error)
+        """
+        command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script), str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stderr == ""
+        assert re.match(rf"{tmp_path}/large\.fits: cannot be written: 250000 requested and ", done.stdout)
+        assert names_in(tmp_path) == []
+
+
+class TestReplacing:
+    def test_the_file_appears_when_the_block_ends(self, tmp_path):
+        path = tmp_path / "deep" / "a.txt"
+        with fitsio.replacing(path) as temporary:
+            assert temporary.parent == path.parent
+            temporary.write_text("new")
+            assert not path.exists()
+        assert path.read_text() == "new"
+        assert names_in(path.parent) == ["a.txt"]
+
+    def test_the_old_file_stays_when_the_block_fails(self, tmp_path):
+        path = tmp_path / "a.txt"
+        path.write_text("old")
+
+        def write():
+            with fitsio.replacing(path) as temporary:
+                temporary.write_text("half of the n")
+                raise RuntimeError("stop")
+
+        with pytest.raises(RuntimeError, match="stop"):
+            write()
+        assert path.read_text() == "old"
+        assert names_in(tmp_path) == ["a.txt"]
+
+    def test_nothing_written(self, tmp_path):
+        with (
+            pytest.raises(OutputError, match=rf"^{tmp_path}/a\.txt: cannot be written"),
+            fitsio.replacing(tmp_path / "a.txt"),
+        ):
+            pass
+        assert names_in(tmp_path) == []
+
+
+def test_sha256(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"flatcore" * 1000)
+    assert fitsio.sha256_of(path) == hashlib.sha256(b"flatcore" * 1000).hexdigest()
