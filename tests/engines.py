@@ -13,9 +13,13 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+
+if TYPE_CHECKING:
+    import psycopg
 
 _SCHEMAS = itertools.count(1)
 
@@ -43,7 +47,7 @@ def fresh_postgresql() -> str:
 def _server() -> tuple[Path, int] | str:
     """Start a server in a temporary folder, for as long as the tests run; or say why there is none."""
     try:
-        import psycopg  # noqa: F401, PLC0415 - an extra
+        import psycopg  # noqa: PLC0415 - an extra
     except ImportError as error:
         return f"no PostgreSQL driver: {error}"
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
@@ -91,7 +95,7 @@ def _server() -> tuple[Path, int] | str:
     raise RuntimeError(f"PostgreSQL does not start:\n{(folder / 'log').read_text()}")
 
 
-def _connect(folder: Path, port: int):  # noqa: ANN202 - psycopg is an extra
+def _connect(folder: Path, port: int) -> psycopg.Connection:
     import psycopg  # noqa: PLC0415
 
     return psycopg.connect(host=str(folder), port=port, user="flatcore", dbname="postgres", autocommit=True)

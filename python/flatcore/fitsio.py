@@ -265,6 +265,7 @@ def _opened(path: Path, named: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             # Told by an error of our own where it matters.
             warnings.filterwarnings("ignore", "File may have been truncated", AstropyUserWarning)
+            warnings.filterwarnings("ignore", "(?s)Error validating header", AstropyUserWarning)
             with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
                 yield hdus
     except (OSError, EOFError, KeyError, ValueError, TypeError, fits.VerifyError) as error:

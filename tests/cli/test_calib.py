@@ -34,6 +34,7 @@ Run = Callable[..., Outcome]
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `flatcore calib` with arguments."""
     monkeypatch.delenv("FLATCORE_DATA", raising=False)
+    monkeypatch.delenv("FLATCORE_DATABASE", raising=False)
 
     def running(*args: object) -> Outcome:
         capsys.readouterr()
@@ -258,7 +259,10 @@ class TestShow:
 
 
 class TestEverySubcommand:
-    ARGS = (("add", "a.fits"), ("list",), ("show", "LOC"))
+    ARGS = (
+        ("add", "a.fits"), ("list",), ("show", "LOC"), ("verify",), ("remove", "LOC"), ("select", "--time", "1"),
+        ("import", "calib.csv"),
+    )  # fmt: skip
 
     @pytest.mark.parametrize("args", ARGS)
     def test_data_root_is_required(self, args: tuple[str, ...], run: Run) -> None:
@@ -273,7 +277,7 @@ class TestEverySubcommand:
         assert outcome.status == 2
         assert "nowhere' does not exist" in outcome.err
 
-    @pytest.mark.parametrize("args", [("list",), ("show", "LOC")])
+    @pytest.mark.parametrize("args", [args for args in ARGS if args[0] not in ("add", "import")])
     def test_corrupt_database(self, args: tuple[str, ...], run: Run, filled: Path) -> None:
         (filled / "calib" / "flatcore.db").write_bytes(b"broken " * 500)
         outcome = run(*args, "--data-root", filled)

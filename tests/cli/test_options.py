@@ -1,6 +1,7 @@
 """Every option of the recipe's page changes the result as the page says."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -328,3 +329,14 @@ def test_files_below_ignores_only_logs_and_locks(night, capsys):
     Made(capsys, night)
     added = set(files_below(night)) - set(before)
     assert {name.split("/")[0] for name in added} == {"red", "calib"}
+
+
+def test_database_url(night, capsys, monkeypatch):
+    store = night / "elsewhere.db"
+    url = f"sqlite:///{store}"
+    shutil.move(night / "calib" / "flatcore.db", store)
+    refused(capsys, 3, "run", OBS_DIR, "--data-root", night)
+    made = Made(capsys, night, "--database-url", url)
+    monkeypatch.setenv("FLATCORE_DATABASE", url)
+    assert Made(capsys, night, "--skip-existing").summary["pid"] == made.summary["pid"]
+    assert not (night / "calib" / "flatcore.db").exists()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from flatcore.caldb.choice import MODES, CalibrationRecord, Mode, pick, why_none
 from flatcore.caldb.keys import iso_utc
+from flatcore.caldb.selection import Question, explain
 
 DAY = 86_400.0
 
@@ -113,3 +114,21 @@ def test_the_reason_names_a_record(
         reason = why_none(found, unixtime, mode, max_age_days)
         assert any(record.filename in reason for record in found)
         assert "days older" in reason or "days newer" in reason
+
+
+@given(st.lists(st.tuples(records(), st.booleans(), st.sampled_from(["AB", "C"])), max_size=8), times, modes, ages)
+def test_the_explanation_is_of_the_choice(
+    drawn: list[tuple[CalibrationRecord, bool, str]], unixtime: float, mode: Mode, max_age_days: float
+) -> None:
+    there = [dataclasses.replace(record, used=used, fiber=fiber) for record, used, fiber in drawn]
+    for selection in explain(there, Question(unixtime, mode, max_age_days)):
+        mine = [r for r in there if r.keyname == selection.keyname and r.fiber == selection.fiber and r.used]
+        assert selection.chosen == pick(mine, unixtime, mode, max_age_days)
+        verdicts = [candidate.verdict for candidate in selection.candidates]
+        assert verdicts.count("chosen") == (selection.chosen is not None)
+        assert len(verdicts) == sum(record.keyname == selection.keyname for record in there)
+        for candidate in selection.candidates:
+            if candidate.verdict in ("chosen", "further"):
+                assert serves(candidate.record, unixtime, mode, max_age_days)
+            elif candidate.verdict not in ("not used", "other fibre"):
+                assert not serves(candidate.record, unixtime, mode, max_age_days)

@@ -810,7 +810,7 @@ class TestServer:
         monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
         with Backend.of(root, url).writing():
             assert len(database.records()) == 1  # reading goes on
-            with pytest.raises(OutputError, match="cannot write the calibration database: .*lock timeout"):
+            with pytest.raises(OutputError, match=r"cannot write the calibration database: .*lock timeout"):
                 database.add(write_calibration(tmp_path / "b.fits"))
         assert stored_names(root) == ["a.fits"]
 

@@ -122,7 +122,7 @@ class TestAdoption:
             database.add(write_calibration(tmp_path / "a.fits"))
         assert database.records() == before
         bare("DROP TABLE runs", "CREATE TABLE other (x INTEGER)", "CREATE INDEX ix_runs_obs_dir ON other (x)")
-        with pytest.raises(OutputError, match="cannot write the calibration database: .*ix_runs_obs_dir"):
+        with pytest.raises(OutputError, match=r"cannot write the calibration database: .*ix_runs_obs_dir"):
             database.add(write_calibration(tmp_path / "b.fits"))
         engine = sqlalchemy.create_engine(backend.url, poolclass=sqlalchemy.pool.NullPool)
         with engine.connect() as connection:

@@ -1,11 +1,16 @@
 """The documentation does what it shows, and names every setting and every product."""
 
 import doctest
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from flatcore import load_profile
+from flatcore.cli.run import command
 from flatcore.results import Reason
 from flatcore.settings import PRESETS, Settings
 
@@ -48,3 +53,24 @@ def test_the_example_profile_is_valid(tmp_path):
     path = tmp_path / "example.toml"
     path.write_text(text.split("```toml\n")[1].split("```")[0])
     assert load_profile(path).fibers["AB"].below == 16.0
+
+
+def test_every_option_is_documented_and_its_test_exists():
+    cli = Path(__file__).parents[1] / "cli"
+    tests = {name: (cli / name).read_text() for name in ("test_options.py", "test_run.py", "test_session.py")}
+    rows = [line for line in (DOCS / "options.md").read_text().splitlines() if line.startswith("| `")]
+    documented = {name.strip("`") for row in rows for name in re.findall(r"`--[\w-]+`", row.split("|")[1])}
+    offered = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+    assert documented == offered
+    for row in rows:
+        for named in re.findall(r"`((?:test_\w+\.py::)?test_\w+)`", row.split("|")[3]):
+            file, _, test = named.rpartition("::")
+            assert f"def {test}(" in tests[file or "test_options.py"], named
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell):
+    environment = {**os.environ, "_FLATCORE_COMPLETE": f"{shell}_source"}
+    flatcore = Path(sys.executable).with_name("flatcore")
+    done = subprocess.run([str(flatcore)], env=environment, capture_output=True, text=True, check=False)
+    assert "_FLATCORE_COMPLETE" in done.stdout

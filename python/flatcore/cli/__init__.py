@@ -82,7 +82,8 @@ def _status(args: list[str] | None) -> int:
         return error.exit_status
     except (KeyboardInterrupt, click.Abort) as interrupt:
         click.echo("interrupted", err=True)
-        return 128 + int(getattr(interrupt, "number", signal.SIGINT))
+        # click hands a signal on as the cause of its own exception.
+        return 128 + int(getattr(interrupt.__cause__ or interrupt, "number", signal.SIGINT))
     except Exception:
         traceback.print_exc()
         click.echo("error: internal error; please report the lines above", err=True)

@@ -14,7 +14,7 @@ from flatcore.cli.database import json_option, on_calibrations, print_json, shor
 
 if TYPE_CHECKING:
     from flatcore.caldb import CalibrationDatabase
-    from flatcore.caldb.selection import Candidate, Question, Selection
+    from flatcore.caldb.selection import Question, Selection
 
 _EXAMPLES = """\b
 Why a calibration does not serve:
@@ -113,21 +113,28 @@ def _add_rows(listing: Any, database: CalibrationDatabase, selection: Selection,
     if selection.chosen is None:
         listing.add(*names, "none", "", "", "", "" if selection.candidates else "no calibration of this key")
         names = ("", "")
-    mine = [candidate for candidate in selection.candidates if candidate.verdict != "other fibre"]
-    shown = selection.candidates if everything else mine[: _RUNNERS_UP + (selection.chosen is not None)]
+    # Files of other fibres explain an empty answer; below a good one they would be noise.
+    candidates = [
+        candidate
+        for candidate in selection.candidates
+        if everything or selection.chosen is None or candidate.verdict != "other fibre"
+    ]
+    shown = candidates if everything else candidates[: _RUNNERS_UP + (selection.chosen is not None)]
     for candidate in shown:
         lost = candidate.verdict == "chosen" and not (database.store / candidate.record.filename).is_file()
         why = "its file is missing from calib" if lost else candidate.reason
-        time, away = short_time(candidate.record.humantime), _away(candidate)
+        time, away = short_time(candidate.record.humantime), _away(candidate.days)
         listing.add(*names, candidate.verdict, time, away, candidate.record.filename, why)
         names = ("", "")
-    rest = Counter(candidate.verdict for candidate in selection.candidates[len(shown) :])
+    rest = Counter(candidate.verdict for candidate in candidates[len(shown) :])
     if rest:
-        listing.add(
-            "", "", "", "", "", "", "and " + ", ".join(f"{number} {verdict}" for verdict, number in rest.items())
-        )
+        others = ", ".join(f"{number} {verdict}" for verdict, number in rest.items())
+        listing.add("", "", "", "", "", "", f"and {others}")
 
 
-def _away(candidate: Candidate) -> str:
-    days = candidate.days
-    return "0 d" if not days else f"{'+' if days > 0 else '-'}{abs(days):.3g} d"
+def _away(days: float) -> str:
+    size = abs(days)
+    if size * 86_400 < 0.5:
+        return "same time"
+    length = f"{size:.1f} d" if size >= 2 else f"{size * 24:.1f} h" if size * 24 >= 2 else f"{size * 1440:.1f} min"
+    return f"{length} {'older' if days < 0 else 'newer'}"

@@ -11,7 +11,7 @@ import click
 from flatcore.cli.tables import Facts, Listing
 
 # Digits of a hash that are shown: enough to tell files apart by eye.
-_DIGITS = 16
+_DIGITS = 12
 
 Record = Mapping[str, Any]
 

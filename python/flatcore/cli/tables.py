@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,14 +15,18 @@ from rich.text import Text
 _PIPED_WIDTH = 10_000
 
 
+# Columns that fold where the terminal is too narrow; all others stay whole, however narrow it is.
+_FOLDING = frozenset({"file", "identifier", "why"})
+_FOLDED_WIDTH = 20
+
+
 class Listing:
     """Rows under headings.
 
     Parameters
     ----------
     *headings
-        One per column; the column of 'file' folds where the terminal is too narrow. Columns that stay empty are
-        left out.
+        One per column. Columns that stay empty are left out.
     """
 
     def __init__(self, *headings: str) -> None:
@@ -39,16 +43,25 @@ class Listing:
 
     def print(self) -> None:
         """Print the table; nothing at all without rows."""
-        if not self._rows:
+        columns = [
+            (heading, cells)
+            for heading, cells in zip(self._headings, zip(*self._rows, strict=True), strict=False)
+            if any(cells)
+        ]
+        if not columns:
             return
-        kept = [number for number in range(len(self._headings)) if any(row[number] for row in self._rows)]
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-        for number in kept:
-            heading = self._headings[number]
-            table.add_column(heading, no_wrap=heading != "file", overflow="fold")
-        for row in self._rows:
-            table.add_row(*(Text(row[number]) for number in kept))
-        _print(table)
+        for heading, cells in columns:
+            whole = max(cell_len(text) for text in (heading, *cells))
+            folds = heading in _FOLDING
+            table.add_column(
+                heading, no_wrap=not folds, overflow="fold", min_width=min(whole, _FOLDED_WIDTH) if folds else whole
+            )
+        for row in zip(*(cells for _, cells in columns), strict=True):
+            # As plain text: brackets in file names are not markup.
+            table.add_row(*(Text(cell) for cell in row))
+        least = sum(column.min_width or 0 for column in table.columns) + 2 * len(columns)
+        _print(table, least)
 
 
 class Facts:
@@ -66,17 +79,17 @@ class Facts:
 
     def add(self, name: str, value: str) -> None:
         """Add a line."""
-        # As plain text: brackets in file names are not markup.
         self._table.add_row(Text(f"{self._indent}{name}"), Text(value))
 
     def print(self) -> None:
         """Print the lines."""
         if self:
-            _print(self._table)
+            _print(self._table, 0)
 
 
-def _print(table: Any) -> None:
-    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+def _print(table: Table, least_width: int) -> None:
+    console = Console(highlight=False)
+    console.width = max(console.width, least_width) if sys.stdout.isatty() else _PIPED_WIDTH
     with console.capture() as printed:
         console.print(table)
     # Tables pad their last column; lines that end where their text ends are better to pipe and to copy.

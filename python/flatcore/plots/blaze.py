@@ -100,7 +100,8 @@ def _draw_flat(axes: Axes, view: FiberView, order: int, found: Marked, reach: fl
     for mark, here in found:
         axes.plot(
             x[here], np.full(np.count_nonzero(here), mark.height), "|", color=mark.colour, markersize=6,
-            markeredgewidth=1.4, transform=axes.get_xaxis_transform(), clip_on=False, label=f"columns: {mark.name}", rasterized=True,
+            markeredgewidth=1.4, transform=axes.get_xaxis_transform(), clip_on=False, label=f"columns: {mark.name}",
+            rasterized=True,
         )  # fmt: skip
         if mark.masked:
             _points(axes, mark, x[here], raw[here])

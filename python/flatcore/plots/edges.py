@@ -58,8 +58,8 @@ def draw_edges(figure: FigureBase, view: FiberView, order: int, look: Look) -> N
     )  # fmt: skip
     upper = figure.add_subplot(grid[0, 0])
     lower = figure.add_subplot(grid[1, 0], sharex=upper)
-    _show(upper, view.before, before_rows, levels)
-    shown = _show(lower, view.after, after_rows, levels)
+    _show(upper, view.before, levels, before_rows)
+    shown = _show(lower, view.after, levels, after_rows)
     upper.plot(x, trace, color=TRACE, linewidth=1.2, linestyle=(0, (6, 4)), label="trace")
     lower.axhline(row, color=TRACE, linewidth=1.2, linestyle=(0, (6, 4)), label="straight row")
     for edge, before in zip(edges, before_edges, strict=True):
@@ -72,7 +72,7 @@ def draw_edges(figure: FigureBase, view: FiberView, order: int, look: Look) -> N
     handles = [
         Line2D([], [], color=TRACE, linestyle=(0, (3, 2)), label="trace"),
         Line2D([], [], color=EDGE, linewidth=1.6, label="extraction edges"),
-        style.no_value_patch(),
+        style.no_value_patch(style.block_steps(view.after.shape, view.after.shape[0], DRAWN_COLUMNS)[1]),
     ]
     style.put_legend(upper, handles, look.text, 3)
     style.put_titles(figure, view.title(order), view.subtitle(order), look.text, look.height)
@@ -90,7 +90,7 @@ def edges_overview_figure(view: FiberView) -> Figure:
     right = figure.add_subplot(grid[0, 1], sharey=left)
     x = np.linspace(0, view.columns - 1, min(view.columns, 200)).astype(int)
     for axes, image in ((left, view.before), (right, view.after)):
-        shown = _show(axes, image, (0, image.shape[0]), levels, DRAWN_COLUMNS // 2)
+        shown = _show(axes, image, levels)
         traces, edges = [], []
         for order in view.orders:
             row = view.straight_row(order)
@@ -125,13 +125,17 @@ def _rows(image: Image, low: float, high: float) -> tuple[int, int]:
     return first, max(min(math.ceil(high) + 1, image.shape[0]), first + 1)
 
 
-def _show(
-    axes: Axes, image: Image, rows: tuple[int, int], levels: tuple[float, float], columns: int = DRAWN_COLUMNS
-) -> AxesImage:
-    """Draw some rows of an image, thinned to what can be seen, in the image's own pixel positions."""
+def _show(axes: Axes, image: Image, levels: tuple[float, float], rows: tuple[int, int] | None = None) -> AxesImage:
+    """Draw an image, or some rows of it, thinned to what can be seen, in the image's own pixel positions.
+
+    Of a few rows every pixel without a value is seen; of a whole image only places where most have none.
+    """
+    few = rows is not None
+    rows = rows or (0, image.shape[0])
     crop = image[slice(*rows)]
-    steps = style.block_steps(crop.shape, columns, columns)
-    drawn = style.thin(crop, columns, columns)
+    seen = (crop.shape[0], DRAWN_COLUMNS) if few else (DRAWN_COLUMNS, DRAWN_COLUMNS // 2)
+    steps = style.block_steps(crop.shape, *seen)
+    drawn = style.thin(crop, *seen, whole=few)
     right, top = drawn.shape[1] * steps[1] - 0.5, rows[0] + drawn.shape[0] * steps[0] - 0.5
     shown = axes.imshow(
         drawn, origin="lower", aspect="auto", interpolation="nearest", cmap=style.grey_map(), vmin=levels[0],

@@ -66,9 +66,10 @@ def put_legend(axes: Axes, handles: Sequence[Artist], text: float, columns: int)
     )  # fmt: skip
 
 
-def no_value_patch() -> Patch:
-    """Legend entry of pixels without a value."""
-    return Patch(facecolor=NO_VALUE, edgecolor="none", label="no value (NaN)")
+def no_value_patch(step: int = 1) -> Patch:
+    """Legend entry of pixels without a value; ``step`` columns are drawn as one that has none if any of them has."""
+    where = f" in any of {step} columns" if step > 1 else ""
+    return Patch(facecolor=NO_VALUE, edgecolor="none", label=f"no value (NaN){where}")
 
 
 def grey_map() -> Colormap:
@@ -85,10 +86,11 @@ def stretch(image: NDArray[Any]) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def thin(image: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+def thin(image: NDArray[Any], rows: int, columns: int, *, whole: bool = False) -> NDArray[Any]:
     """Average blocks so that no more than about the given rows and columns are left.
 
-    An image that is no larger comes back as it is. A block in which half the pixels have no value has none.
+    An image that is no larger comes back as it is. A block in which half the pixels have no value has none; with
+    ``whole``, a block in which any has none.
 
     Parameters
     ----------
@@ -111,7 +113,8 @@ def thin(image: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
     inside = np.outer(
         *(np.minimum(size - np.arange(n) * step, step) for size, n, step in zip(image.shape, shape, steps, strict=True))
     )
-    return np.where(2 * count > inside, total / np.maximum(count, 1), np.nan)
+    kept = count == inside if whole else 2 * count > inside
+    return np.where(kept, total / np.maximum(count, 1), np.nan)
 
 
 def block_steps(shape: tuple[int, ...], rows: int, columns: int) -> tuple[int, int]:

@@ -1,0 +1,198 @@
+"""Automation: locks, signals, killed runs, repeated runs, logs and records."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+from filelock import FileLock
+
+from flatcore.caldb import RunLog
+from flatcore.clock import Clock
+from flatcore.recipe import prepared
+from flatcore.request import NightRequest
+from flatcore.session import fingerprint_of
+from tests.cli.command import OBS_DIR, Made, frames_of, refused, run
+
+ROOT = Path(__file__).parents[2]
+
+# Times a run is killed at a random moment. More on demand: FLATCORE_KILLS=1000 pytest -k killed
+KILLS = int(os.environ.get("FLATCORE_KILLS", "200"))
+
+
+def start(root, *options):
+    """A run in a process of its own."""
+    command = [sys.executable, "-m", "flatcore", "run", OBS_DIR, "--data-root", str(root), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def temporaries(root):
+    return [path for path in root.rglob(".*") if path.is_file() and path.suffix != ".lock"]
+
+
+def pixels(root):
+    """Image data of every product by file and HDU."""
+    found = {}
+    for path in sorted((root / "red" / OBS_DIR).glob("*.fits")):
+        with fits.open(path) as hdus:
+            found |= {(path.name, i): hdu.data.tobytes() for i, hdu in enumerate(hdus) if hdu.is_image and i}
+    return found
+
+
+def test_a_second_run_waits_or_refuses(night, capsys):
+    (night / "red").mkdir()
+    lock = FileLock(night / "red" / f".{OBS_DIR}.lock")
+    with lock:
+        said = refused(capsys, 3, "run", OBS_DIR, "--data-root", night, "--lock-timeout", "0", "--quiet")
+        assert f"{night / 'red' / OBS_DIR}: another run is at work here" in said and "--lock-timeout" in said
+        assert not list((night / "red").glob("*/*.fits"))
+        waiting = start(night, "--quiet", "--fiber", "C", "--lock-timeout", "60")
+        time.sleep(3)
+        assert waiting.poll() is None
+        assert not list((night / "red").glob("*/*.fits"))
+    assert waiting.wait(60) == 0
+    waiting.communicate()
+    assert list((night / "red" / OBS_DIR).glob("*_flat_C.fits"))
+
+
+def test_two_runs_at_once_do_not_mix(night):
+    runs = [start(night, "--quiet"), start(night, "--quiet")]
+    said = [process.communicate(timeout=120) for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], said
+    pids = set()
+    for path in (night / "red" / OBS_DIR).glob("*_pp_*_*.fits"):
+        with fits.open(path, checksum=True) as hdus:
+            if hdus[0].header["DRSOUTID"] != "ORDERP_STRAIGHT":
+                pids.add(hdus[0].header["DRSPID"])
+    assert len(pids) == 1
+    assert not temporaries(night)
+    assert [record.status for record in RunLog.open(night).records()] == ["done", "done"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_clean_up(night, number, status):
+    process = start(night, "--set", "blaze.median_width=501")
+    while not list((night / "log").glob("*.jsonl")) and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    assert out == "" and "interrupted" in err and "Traceback" not in err
+    assert not temporaries(night)
+    (record,) = RunLog.open(night).records()
+    assert (record.status, record.exit_status) == ("interrupted", status)
+
+
+def test_killed_at_any_moment(night, capsys):
+    whole = Made(capsys, night, "--database", "False")
+    expected, names = pixels(night), {path.name for path in (night / "red" / OBS_DIR).glob("*.fits")}
+    longest = 1.5 * sum(whole.summary["seconds"].values()) + 0.1
+    for path in (night / "red" / OBS_DIR).glob("*.fits"):
+        path.unlink()
+    command = ["-W", "error", "-m", "tests.cli.killer", str(night), OBS_DIR, str(KILLS), str(longest), "7"]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    # Some were done before the kill, most were not.
+    assert 0 < int(done.stdout) < KILLS
+    # The next run repairs: nothing half-written is left, and it makes what an undisturbed one makes.
+    made = Made(capsys, night)
+    assert pixels(night) == expected
+    assert {path.name for path in (night / "red" / OBS_DIR).iterdir()} == names
+    assert not temporaries(night / "red")
+    statuses = [record.status for record in RunLog.open(night).records()]
+    assert statuses[0] == "done" and set(statuses) <= {"done", "killed"}
+    assert run("calib", "verify", "--data-root", night) == 0, capsys.readouterr()
+    assert made.summary["passed"]
+
+
+def test_the_same_again_is_the_same_to_the_byte(night, capsys):
+    Made(capsys, night)
+    first = pixels(night)
+    Made(capsys, night)
+    assert pixels(night) == first
+
+
+def test_skip_existing(night, capsys):
+    made = Made(capsys, night, "--skip-existing")
+    stamps = {path: path.stat().st_mtime_ns for path in made.paths.values()}
+    again = Made(capsys, night, "--skip-existing")
+    assert again.summary["skipped"] is True and again.summary["pid"] == made.summary["pid"]
+    assert {path: path.stat().st_mtime_ns for path in made.paths.values()} == stamps
+    assert run("run", OBS_DIR, "--data-root", night, "--fiber", "C", "--skip-existing") == 0
+    assert f"nothing to do: {made.summary['pid']} made these products" in capsys.readouterr().out
+    # Other names of the run change nothing; anything else does.
+    assert Made(capsys, night, "--skip-existing", "--shortname", "X").summary.get("skipped")
+    assert not Made(capsys, night, "--skip-existing", "--darkcorr", "False").summary.get("skipped")
+    os.utime(frames_of(night)[0])
+    assert not Made(capsys, night, "--skip-existing").summary.get("skipped")
+    made.path().unlink()
+    assert not Made(capsys, night, "--skip-existing").summary.get("skipped")
+
+
+def test_fingerprint_tells_nights_apart(night):
+    def fingerprint(**changes):
+        with prepared(NightRequest(OBS_DIR, night, **changes), Clock()) as prepared_night:
+            return fingerprint_of(prepared_night)
+
+    usual = fingerprint()
+    assert usual == fingerprint(settings={"run": {"shortname": "other"}}, threads=1)
+    others = [
+        fingerprint(fiber="C"),
+        fingerprint(preset="apero"),
+        fingerprint(assignments=("qc.max_rms=0.04",)),
+        fingerprint(files=("2510100f_pp.fits", "2510101f_pp.fits", "2510102f_pp.fits")),
+        fingerprint(calibration_files={"DARKREF": str(next((night / "calib").glob("*dark_ref.fits")))}, out_dir="x"),
+    ]
+    assert len({usual, *others}) == 6
+
+
+def test_log_and_record(night, capsys):
+    made = Made(capsys, night)
+    pid = made.summary["pid"]
+    lines = [json.loads(line) for line in (night / "log" / f"{pid}.jsonl").read_text().splitlines()]
+    assert all(line["pid"] == pid and line["time"].endswith("+00:00") for line in lines)
+    assert any(line["message"].startswith(f"{OBS_DIR}: 4 FLAT_FLAT frames of SMALL") for line in lines)
+    record = RunLog.open(night).get(pid)
+    assert (record.status, record.exit_status, record.shortname) == ("done", 0, "FF")
+    told = record.record
+    assert set(told["input_sha256"]) == {path.name for path in frames_of(night)}
+    assert told["input_sha256"][frames_of(night)[0].name] == sha256(frames_of(night)[0])
+    assert {"flatcore", "numpy", "scipy", "astropy", "python"} <= set(told["versions"])
+    assert all(product["sha256"] for product in told["products"])
+    assert all(file["reason"].startswith("closest in time, 0.2") for file in told["calibrations"])
+    assert told["settings"]["combine"]["method"] == "median" and told["profile"]["name"] == "SMALL"
+    assert fits.getheader(made.path())["DRSPID"] == pid
+
+
+def sha256(path):
+    done = subprocess.run(["sha256sum", str(path)], capture_output=True, text=True, check=True)
+    return done.stdout.split()[0]
+
+
+def test_failures_are_recorded(night, capsys):
+    path = next((night / "calib").glob("*_bmap.fits"))
+    path.write_bytes(path.read_bytes()[:3000])
+    said = refused(capsys, 3, "run", OBS_DIR, "--data-root", night)
+    assert "bmap.fits" in said
+    (record,) = RunLog.open(night).records()
+    assert (record.status, record.exit_status) == ("error", 3)
+    assert "bmap.fits" in record.record["error"]
+    (log,) = (night / "log").glob("*.jsonl")
+    assert any(json.loads(line)["level"] == "error" for line in log.read_text().splitlines())
+
+
+def test_runs_list_and_show(night, capsys):
+    pid = Made(capsys, night).summary["pid"]
+    assert run("runs", "list", "--data-root", night) == 0
+    out = capsys.readouterr().out
+    assert pid in out and OBS_DIR in out and "done" in out
+    assert run("runs", "show", pid, "--data-root", night) == 0
+    out = capsys.readouterr().out
+    for text in (pid, frames_of(night)[0].name, "closest in time", "FF_BLAZE", "max_rms"):
+        assert text in out
