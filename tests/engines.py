@@ -58,7 +58,8 @@ def _server() -> tuple[Path, int] | str:
     someone = {}
     if os.geteuid() == 0:
         # The server refuses to run as root.
-        account = pwd.getpwnam("postgres")
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        account = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
         os.chown(folder, account.pw_uid, account.pw_gid)
         someone = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     initdb = [

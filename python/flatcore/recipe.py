@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +13,21 @@ from numpy.typing import NDArray
 
 from flatcore import _core, calibrations, localisation, products
 from flatcore.blaze import fit_orders
-from flatcore.caldb import CalibrationDatabase
 from flatcore.calibrate import calibrate
 from flatcore.clock import Clock, Progress
 from flatcore.combine import combine
 from flatcore.errors import CalibrationError, QualityError
 from flatcore.extract import extract
-from flatcore.fitsio import FitsImage, read_header
+from flatcore.fitsio import FitsImage
 from flatcore.flat import make_flat
-from flatcore.frames import exposure_of, fibers_to_extract, find_frames, select_frames
-from flatcore.instrument import Profile, load_profile, profile_for_header
+from flatcore.frames import exposure_of
+from flatcore.instrument import Profile
 from flatcore.locks import night_lock
+from flatcore.night import Night, prepared
 from flatcore.notices import failures, fiber_notices, selection_notices
 from flatcore.qc import check_fiber
 from flatcore.request import NightRequest
 from flatcore.results import (
-    ChosenCalibration,
     CombinedImage,
     FiberResult,
     FrameSet,
@@ -38,7 +36,7 @@ from flatcore.results import (
     NightResult,
     Product,
 )
-from flatcore.settings import Changes, Settings, resolve
+from flatcore.settings import Changes, Settings
 from flatcore.straighten import straighten
 
 log = logging.getLogger("flatcore")
@@ -51,19 +49,12 @@ KEEP_INTERMEDIATES = 2
 class _Run:
     """What the stages of one run share."""
 
-    profile: Profile
-    settings: Settings
-    fibers: tuple[str, ...]
+    night: Night
     calibrations: calibrations.Calibrations
     straight_profiles: Mapping[str, Image]
     traces: Mapping[str, NDArray[np.float64]]
     context: products.RunContext
-    database: CalibrationDatabase
-    clock: Clock
     warnings: list[str]
-    threads: int
-    keep_images: bool
-    debug_folder: Path
 
     def warn(self, notices: Sequence[str]) -> None:
         for text in notices:
@@ -148,128 +139,49 @@ def run_night(
         keep_images=keep_images,
     )
     with prepared(request, Clock(progress)) as night:
-        return night.make()
+        return make(night)
 
 
-@contextlib.contextmanager
-def prepared(request: NightRequest, clock: Clock) -> Iterator[Night]:
-    """Select frames and choose calibrations, without reading a pixel; uncompressed copies live as long as the block.
+def make(night: Night) -> NightResult:
+    """Do the work, from the calibrations' pixels to products and database.
 
     Raises
     ------
-    UsageError, InputError, CalibrationError
+    InputError, CalibrationError, OutputError
         As of :func:`run_night`.
     """
-    root = request.data_root
-    with tempfile.TemporaryDirectory(prefix="flatcore-") as scratch:
-        with clock.stage("frames"):
-            paths = find_frames(request.input_folder, request.files)
-            profile = _profile(request.instrument, paths[0])
-            profile, settings = resolve(profile, request.preset, [request.settings], request.assignments)
-            selected = select_frames(paths, profile, settings.input.require_qc, Path(scratch))
-            lit, dark = fibers_to_extract(profile, selected.dprtype, request.fiber)
-        with clock.stage("calibrations"):
-            database = CalibrationDatabase.open(root, request.database_url)
-            named = {
-                key: calibrations.find_named(name, root, request.input_folder)
-                for key, name in request.calibration_files.items()
-            }
-            needed = calibrations.needs(profile, settings, lit)
-            mjd = float(np.mean([frame.header["MJDMID"] for frame in selected.frames]))
-            chosen = calibrations.choose(needed, database, mjd, settings.calibration, named)
-        yield Night(request, profile, settings, selected, lit, dark, chosen, database, clock, Path(scratch))
-
-
-@dataclass(frozen=True)
-class Night:
-    """A night whose frames are selected and whose calibrations are chosen.
-
-    Attributes
-    ----------
-    lit, dark
-        Fibres to extract, and those left out because they get no light.
-    chosen
-        Calibration files.
-    pid
-        Identifier of the run.
-    """
-
-    request: NightRequest
-    profile: Profile
-    settings: Settings
-    selected: FrameSet
-    lit: tuple[str, ...]
-    dark: tuple[str, ...]
-    chosen: tuple[ChosenCalibration, ...]
-    database: CalibrationDatabase
-    clock: Clock
-    scratch: Path
-    pid: str = field(default_factory=products.new_pid)
-
-    def make(self) -> NightResult:
-        """Do the work, from the calibrations' pixels to products and database.
-
-        Raises
-        ------
-        InputError, CalibrationError, OutputError
-            As of :func:`run_night`.
-        """
-        if self.request.threads is not None:
-            _core.set_threads(self.request.threads)
-        with self.clock.stage("calibrations"):
-            loaded = calibrations.load(self.chosen, self.profile, self.settings, self.scratch)
-            traces = {name: _traces(name, self.profile, loaded) for name in self.lit}
-        folder = self.request.output_folder
-        saves = self.settings.output.save
-        with night_lock(folder, self.request.lock_timeout_s) if saves else contextlib.nullcontext():
-            context = products.RunContext(folder, self.pid, self.profile, self.settings, loaded)
-            with self.clock.stage("straighten"):
-                straight_profiles, unkept = _straight_profiles(context, self.lit)
-            run = _Run(
-                profile=self.profile,
-                settings=self.settings,
-                fibers=self.lit,
-                calibrations=loaded,
-                straight_profiles=straight_profiles,
-                traces=traces,
-                context=context,
-                database=self.database,
-                clock=self.clock,
-                warnings=[],
-                threads=self.request.threads or _core.threads(),
-                keep_images=self.request.keep_images or self.settings.output.figures > 0,
-                debug_folder=self.request.data_root / "debug" / self.request.obs_dir,
-            )
-            run.warn(selection_notices(self.selected, self.dark, self.profile, self.settings))
-            images = []
-            for group in _groups(self.selected, self.settings):
-                images.append(_make_image(group, run, unkept))
-                unkept = {}
-        result = NightResult(
-            obs_dir=self.request.obs_dir,
-            instrument=self.profile.name,
-            images=tuple(images),
-            left_out=self.selected.left_out,
-            calibrations=loaded.chosen,
-            traces=traces,
-            warnings=tuple(run.warnings),
-            seconds=self.clock.seconds,
+    if night.request.threads is not None:
+        _core.set_threads(night.request.threads)
+    with night.clock.stage("calibrations"):
+        loaded = calibrations.load(night.chosen, night.profile, night.settings, night.scratch)
+        traces = {name: _traces(name, night.profile, loaded) for name in night.lit}
+    folder = night.request.output_folder
+    saves = night.settings.output.save
+    with night_lock(folder, night.request.lock_timeout_s) if saves else contextlib.nullcontext():
+        context = products.RunContext(folder, night.pid, night.profile, night.settings, loaded)
+        with night.clock.stage("straighten"):
+            straight_profiles, unkept = _straight_profiles(context, night.lit)
+        run = _Run(night, loaded, straight_profiles, traces, context, [])
+        run.warn(selection_notices(night.selected, night.dark, night.profile, night.settings))
+        images = []
+        for group in _groups(night.selected, night.settings):
+            images.append(_make_image(group, run, unkept))
+            unkept = {}
+    result = NightResult(
+        obs_dir=night.request.obs_dir,
+        instrument=night.profile.name,
+        images=tuple(images),
+        left_out=night.selected.left_out,
+        calibrations=loaded.chosen,
+        traces=traces,
+        warnings=tuple(run.warnings),
+        seconds=night.clock.seconds,
+    )
+    if night.settings.output.reference and not result.passed:
+        raise QualityError(
+            f"{night.request.obs_dir}: a reference (--ref) that fails quality control: {failures(result)}"
         )
-        if self.settings.output.reference and not result.passed:
-            raise QualityError(
-                f"{self.request.obs_dir}: a reference (--ref) that fails quality control: {failures(result)}"
-            )
-        return result
-
-
-def _profile(instrument: str | Path | None, first: Path) -> Profile:
-    header = read_header(first)
-    if instrument is None:
-        return profile_for_header(header, first)
-    profile = load_profile(instrument)
-    if not profile.matches(header):
-        log.warning("%s: INSTRUME = %r is not what %s expects", first, header.get("INSTRUME"), profile.name)
-    return profile
+    return result
 
 
 def _groups(selected: FrameSet, settings: Settings) -> list[tuple[FitsImage, ...]]:
@@ -279,7 +191,8 @@ def _groups(selected: FrameSet, settings: Settings) -> list[tuple[FitsImage, ...
 
 def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Image]) -> ImageResult:
     """From frames to products and database; ``unkept`` are the straightened profiles to keep as products."""
-    clock, profile, settings, loaded = run.clock, run.profile, run.settings, run.calibrations
+    night, loaded = run.night, run.calibrations
+    clock, profile, settings = night.clock, night.profile, night.settings
     with clock.stage("combine"):
         combined = combine(group, exposure_of(group[0], profile), settings.combine)
     with clock.stage("calibrate"):
@@ -295,17 +208,18 @@ def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Im
         )
     with clock.stage("straighten"):
         straight = straighten(calibrated.image, loaded.transform)
-    results = {name: _make_fiber(name, straight, calibrated.readnoise_e, combined, run) for name in run.fibers}
+    results = {name: _make_fiber(name, straight, calibrated.readnoise_e, combined, run) for name in night.lit}
     written: tuple[Product, ...] = ()
     if settings.output.save:
         with clock.stage("products"):
             maps = calibrated.background if settings.output.background else None
             written = products.write_products(combined, results, unkept, maps, run.context)
             if settings.output.debug >= KEEP_INTERMEDIATES:
-                products.write_intermediates(run.debug_folder, combined, calibrated, straight, results)
+                products.write_intermediates(night.request.debug_folder, combined, calibrated, straight, results)
         if settings.output.database:
             with clock.stage("database"):
                 _register(written, results, run)
+    keeps = night.request.keep_images or settings.output.figures > 0
     return ImageResult(
         stem=combined.stem,
         inputs=combined.inputs,
@@ -313,8 +227,8 @@ def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Im
         readnoise_e=calibrated.readnoise_e,
         fibers=results,
         products=written,
-        calibrated=calibrated if run.keep_images else None,
-        straightened=straight if run.keep_images else None,
+        calibrated=calibrated if keeps else None,
+        straightened=straight if keeps else None,
     )
 
 
@@ -347,8 +261,9 @@ def _straight_profiles(
 
 def _make_fiber(name: str, straight: Image, readnoise_e: float, combined: CombinedImage, run: _Run) -> FiberResult:
     """Extract a fibre, fit its blaze, make its flat and check it."""
-    fiber, columns = run.profile.fibers[name], straight.shape[1]
-    with run.clock.stage("extract"):
+    night, columns = run.night, straight.shape[1]
+    fiber = night.profile.fibers[name]
+    with night.clock.stage("extract"):
         moved = localisation.move_traces(run.traces[name], run.calibrations.transform.linear, columns)
         windows = localisation.order_windows(localisation.straight_rows(moved, columns), fiber)
         spectra = extract(
@@ -357,18 +272,20 @@ def _make_fiber(name: str, straight: Image, readnoise_e: float, combined: Combin
             run.straight_profiles[fiber.localisation],
             windows,
             fiber,
-            run.settings.extract,
+            night.settings.extract,
             readnoise_e=readnoise_e,
-            gain=run.profile.detector.gain,
+            gain=night.profile.detector.gain,
             photon_variance=combined.photon_variance,
         )
-    with run.clock.stage("blaze"):
-        fits = fit_orders(spectra.e2ds, run.profile.blaze, run.settings.blaze, run.threads)
-    with run.clock.stage("flat"):
-        flat = make_flat(spectra, fits, run.settings.flat, straight.shape[0])
-        qc = check_fiber(flat, run.profile.qc)
+    with night.clock.stage("blaze"):
+        fits = fit_orders(
+            spectra.e2ds, night.profile.blaze, night.settings.blaze, night.request.threads or _core.threads()
+        )
+    with night.clock.stage("flat"):
+        flat = make_flat(spectra, fits, night.settings.flat, straight.shape[0])
+        qc = check_fiber(flat, night.profile.qc)
     result = FiberResult(spectra, flat, qc)
-    run.warn(fiber_notices(result, run.settings))
+    run.warn(fiber_notices(result, night.settings))
     return result
 
 
@@ -377,7 +294,7 @@ def _register(written: Sequence[Product], results: Mapping[str, FiberResult], ru
 
     Reference calibrations come together or not at all.
     """
-    reference = run.settings.output.reference
+    reference = run.night.settings.output.reference
     if reference and not all(result.qc.passed for result in results.values()):
         return
     passed = [
@@ -386,4 +303,4 @@ def _register(written: Sequence[Product], results: Mapping[str, FiberResult], ru
         if product.kind in ("FF_FLAT", "FF_BLAZE") and results[product.fiber].qc.passed
     ]
     if passed:
-        run.database.add_files(passed, pid=run.context.pid, reference=reference, replace=True)
+        run.night.database.add_files(passed, pid=run.context.pid, reference=reference, replace=True)

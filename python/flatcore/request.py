@@ -48,3 +48,13 @@ class NightRequest:
     def output_folder(self) -> Path:
         """Folder of the products."""
         return self.data_root / (self.out_dir or "red") / self.obs_dir
+
+    @property
+    def debug_folder(self) -> Path:
+        """Folder of the intermediate arrays."""
+        return self.data_root / "debug" / self.obs_dir
+
+    @property
+    def plot_folder(self) -> Path:
+        """Folder of the figures."""
+        return self.data_root / "plot" / self.obs_dir

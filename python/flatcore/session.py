@@ -18,7 +18,8 @@ from flatcore.caldb import RunLog
 from flatcore.clock import Clock, Progress
 from flatcore.errors import FlatcoreError
 from flatcore.fitsio import sha256_of
-from flatcore.recipe import Night, prepared
+from flatcore.night import Night, prepared
+from flatcore.recipe import make
 from flatcore.request import NightRequest
 from flatcore.results import NightResult
 from flatcore.runlog import log_file
@@ -102,7 +103,7 @@ def run_session(
             # Before the work: a missing matplotlib is told now, not after minutes.
             import flatcore.plots  # noqa: F401, PLC0415
         if not night.settings.output.save:
-            return _finished(night, night.make(), {})
+            return _finished(night, make(night), {})
         fingerprint = fingerprint_of(night)
         runs = RunLog.open(request.data_root, request.database_url)
         if skip_existing:
@@ -113,7 +114,7 @@ def run_session(
         with log_file(request.data_root / "log", night.pid, night.settings.run), _recorded(runs, night) as finish:
             _tell_start(night)
             with _hashes(night) as hashes:
-                result = night.make()
+                result = make(night)
                 inputs = {name: hashed.result() for name, hashed in hashes.items()}
             figures = _figures(night, result)
             outcome = _finished(night, result, {"fingerprint": fingerprint, "input_sha256": inputs}, figures)
@@ -227,7 +228,7 @@ def _figures(night: Night, result: NightResult) -> tuple[Path, ...]:
     from flatcore import plots  # noqa: PLC0415 - matplotlib only where figures are asked for
 
     level = night.settings.output.figures
-    folder = night.request.data_root / "plot" / night.request.obs_dir
+    folder = night.request.plot_folder
     paths: list[Path] = []
     try:
         with night.clock.stage("figures"):

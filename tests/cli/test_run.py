@@ -312,7 +312,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_internal_errors_say_so(night, capsys, monkeypatch):
-    monkeypatch.setattr("flatcore.recipe.find_frames", lambda *_: 1 / 0)
+    monkeypatch.setattr("flatcore.night.find_frames", lambda *_: 1 / 0)
     assert run("run", OBS_DIR, "--data-root", night) == 1
     assert "internal error" in capsys.readouterr().err
 

@@ -88,7 +88,9 @@ class TestList:
         outcome = run("list")
         assert (outcome.status, outcome.err) == (0, "")
         lines = outcome.out.splitlines()
-        assert lines[0].split() == "run started (UTC) took status observation instrument identifier".split()
+        assert lines[0].split() == [
+            "run", "started", "(UTC)", "took", "status", "observation", "instrument", "identifier"
+        ]  # fmt: skip
         rows = [line.split() for line in lines[2:-1]]
         assert [(row[0], row[-4], row[-3], row[-1]) for row in rows] == [
             ("3", "running", "two", pids[2]), ("2", "error", "two", pids[1]), ("1", "failed-qc", "one", pids[0])

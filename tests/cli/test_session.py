@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from flatcore.caldb import RunLog
 from flatcore.clock import Clock
-from flatcore.recipe import prepared
+from flatcore.night import prepared
 from flatcore.request import NightRequest
 from flatcore.session import fingerprint_of
 from tests.cli.command import OBS_DIR, Made, frames_of, refused, run

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from pathlib import Path
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flatcore.caldb import CalibrationDatabase
 from flatcore.caldb.choice import MODES, CalibrationRecord, Mode, pick, why_none
 from flatcore.caldb.keys import iso_utc
 from flatcore.caldb.selection import Question, explain
+from flatcore.errors import CalibrationError
+from tests.engines import database_url
+
+__all__ = ["database_url"]  # a fixture
 
 DAY = 86_400.0
 
@@ -132,3 +139,31 @@ def test_the_explanation_is_of_the_choice(
                 assert serves(candidate.record, unixtime, mode, max_age_days)
             elif candidate.verdict not in ("not used", "other fibre"):
                 assert not serves(candidate.record, unixtime, mode, max_age_days)
+
+
+# One database serves all examples: each has a fibre of its own.
+fibers = itertools.count()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(candidates, times, modes, ages)
+def test_both_engines_choose_so(
+    tmp_path: Path,
+    database_url: str | None,
+    found: list[CalibrationRecord],
+    unixtime: float,
+    mode: Mode,
+    max_age_days: float,
+) -> None:
+    database, fiber = CalibrationDatabase.open(tmp_path, database_url), f"F{next(fibers)}"
+    # What the table holds as one row each; the last one is kept.
+    there = {(r.reference, r.filename): dataclasses.replace(r, fiber=fiber) for r in found}
+    with database.table.writing() as rows:
+        for record in there.values():
+            rows.write(record)
+    assert sorted(database.records("LOC", fiber), key=repr) == sorted(there.values(), key=repr)
+    try:
+        chosen = database.choose("LOC", fiber, unixtime, mode=mode, max_age_days=max_age_days)
+    except CalibrationError:
+        chosen = None
+    assert chosen == pick(list(there.values()), unixtime, mode, max_age_days)

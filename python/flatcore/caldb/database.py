@@ -164,7 +164,9 @@ class CalibrationDatabase:
         """
         with Delivery(self.store, replace) as delivery:
             hashes = delivery.stage(sources)
-            hashed = [dataclasses.replace(record, sha256=sha256) for record, sha256 in zip(records, hashes, strict=True)]
+            hashed = [
+                dataclasses.replace(record, sha256=sha256) for record, sha256 in zip(records, hashes, strict=True)
+            ]
             # The files change names under the table's write lock: two processes cannot place one name at once.
             with self.table.writing() as rows:
                 for record in hashed:

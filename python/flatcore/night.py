@@ -1,0 +1,90 @@
+"""A night before the work: which frames, which instrument and settings, which calibrations."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from flatcore import calibrations, products
+from flatcore.caldb import CalibrationDatabase
+from flatcore.clock import Clock
+from flatcore.fitsio import read_header
+from flatcore.frames import fibers_to_extract, find_frames, select_frames
+from flatcore.instrument import Profile, load_profile, profile_for_header
+from flatcore.request import NightRequest
+from flatcore.results import ChosenCalibration, FrameSet
+from flatcore.settings import Settings, resolve
+
+log = logging.getLogger("flatcore")
+
+
+@dataclass(frozen=True)
+class Night:
+    """A night whose frames are selected and whose calibrations are chosen.
+
+    Attributes
+    ----------
+    lit, dark
+        Fibres to extract, and those left out because they get no light.
+    chosen
+        Calibration files.
+    pid
+        Identifier of the run.
+    """
+
+    request: NightRequest
+    profile: Profile
+    settings: Settings
+    selected: FrameSet
+    lit: tuple[str, ...]
+    dark: tuple[str, ...]
+    chosen: tuple[ChosenCalibration, ...]
+    database: CalibrationDatabase
+    clock: Clock
+    scratch: Path
+    pid: str = field(default_factory=products.new_pid)
+
+
+@contextlib.contextmanager
+def prepared(request: NightRequest, clock: Clock) -> Iterator[Night]:
+    """Select frames and choose calibrations, without reading a pixel; uncompressed copies live as long as the block.
+
+    Raises
+    ------
+    UsageError, InputError, CalibrationError
+        As of :func:`run_night`.
+    """
+    root = request.data_root
+    with tempfile.TemporaryDirectory(prefix="flatcore-") as scratch:
+        with clock.stage("frames"):
+            paths = find_frames(request.input_folder, request.files)
+            profile = _profile(request.instrument, paths[0])
+            profile, settings = resolve(profile, request.preset, [request.settings], request.assignments)
+            selected = select_frames(paths, profile, settings.input.require_qc, Path(scratch))
+            lit, dark = fibers_to_extract(profile, selected.dprtype, request.fiber)
+        with clock.stage("calibrations"):
+            database = CalibrationDatabase.open(root, request.database_url)
+            named = {
+                key: calibrations.find_named(name, root, request.input_folder)
+                for key, name in request.calibration_files.items()
+            }
+            needed = calibrations.needs(profile, settings, lit)
+            mjd = float(np.mean([frame.header["MJDMID"] for frame in selected.frames]))
+            chosen = calibrations.choose(needed, database, mjd, settings.calibration, named)
+        yield Night(request, profile, settings, selected, lit, dark, chosen, database, clock, Path(scratch))
+
+
+def _profile(instrument: str | Path | None, first: Path) -> Profile:
+    header = read_header(first)
+    if instrument is None:
+        return profile_for_header(header, first)
+    profile = load_profile(instrument)
+    if not profile.matches(header):
+        log.warning("%s: INSTRUME = %r is not what %s expects", first, header.get("INSTRUME"), profile.name)
+    return profile
