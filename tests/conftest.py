@@ -58,4 +58,5 @@ def night(small_night, tmp_path):
 @pytest.fixture(autouse=True)
 def _no_data_root(monkeypatch):
     monkeypatch.delenv("FLATCORE_DATA", raising=False)
+    monkeypatch.delenv("FLATCORE_DATABASE", raising=False)
     monkeypatch.setenv("COLUMNS", "200")

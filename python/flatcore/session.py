@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flatcore.caldb import RunLog
+from flatcore.caldb.runs import Ending
 from flatcore.clock import Clock, Progress
 from flatcore.errors import FlatcoreError
 from flatcore.fitsio import sha256_of
@@ -159,7 +160,7 @@ def _is_there(product: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def _recorded(runs: RunLog, night: Night) -> Iterator[Callable[[str, int, Mapping[str, Any]], None]]:
+def _recorded(runs: RunLog, night: Night) -> Iterator[Callable[[Ending, int, Mapping[str, Any]], None]]:
     """Record a run as running, and how it ended, however it ended."""
     run = night.settings.run
     runs.start(
@@ -171,17 +172,22 @@ def _recorded(runs: RunLog, night: Night) -> Iterator[Callable[[str, int, Mappin
         recipe_kind=run.recipe_kind,
     )
 
-    def finish(status: str, exit_status: int, record: Mapping[str, Any]) -> None:
-        runs.finish(night.pid, status, exit_status, record)
+    ended = False
+
+    def finish(status: Ending, exit_status: int, record: Mapping[str, Any]) -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            runs.finish(night.pid, status, exit_status, record)
 
     try:
         yield finish
     except KeyboardInterrupt as interrupt:
-        log.error("interrupted")
+        log.error("interrupted", extra=FILE_ONLY)
         finish("interrupted", exit_status_of(interrupt), {"error": "interrupted"})
         raise
     except FlatcoreError as error:
-        log.error("%s", error)
+        log.error("%s", error, extra=FILE_ONLY)
         finish("error", error.exit_status, {"error": str(error)})
         raise
     except Exception as error:

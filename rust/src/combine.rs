@@ -134,7 +134,7 @@ fn combine_band(buffer: &[f32], method: Method, network: &MedianNetwork, out: &m
             }
             match method {
                 Method::Median if finite => {
-                    out.copy_from_slice(&network.medians(&mut lanes));
+                    out.copy_from_slice(&network.medians(&mut lanes).map(|median| median as f32));
                     continue;
                 }
                 Method::Mean if finite => {

@@ -3,7 +3,7 @@
 //! Source of the inverse-variance weights: Horne 1986, PASP 98, 609.
 
 use crate::error::{Result, contiguous, require, same_shape};
-use crate::median::nan_median;
+use crate::median::{MedianNetwork, nan_median};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
@@ -54,12 +54,18 @@ pub struct Spectra {
     pub rejected: Vec<usize>,
 }
 
-/// Scratch space for one column of a window.
-struct Column {
-    flux: Vec<f64>,
-    profile: Vec<f64>,
-    distance: Vec<f64>,
-    sorted: Vec<f64>,
+/// Columns that are extracted together.
+const LANES: usize = 8;
+
+type Lanes = [f64; LANES];
+
+/// Scratch space for a block of neighbouring columns of a window: rows of lanes.
+struct Block {
+    flux: Vec<Lanes>,
+    profile: Vec<Lanes>,
+    distance: Vec<Lanes>,
+    sorted: Vec<Lanes>,
+    network: MedianNetwork,
 }
 
 /// Extract the orders of a straightened image with a straightened order profile.
@@ -97,11 +103,12 @@ pub fn extract_orders(
             .zip(variance.par_chunks_mut(columns.max(1)))
             .zip(rejected.par_iter_mut())
             .for_each(|((((window, stacked, kept), e2ds), variance), rejected)| {
-                let mut column = Column::new(window.count);
-                for x in 0..columns {
-                    column.gather(pixels, profile, shape, window, x);
-                    let (flux, noise) = column.extract(how, x, columns, stacked, kept);
-                    (e2ds[x], variance[x]) = (flux, noise);
+                let mut block = Block::new(window.count);
+                for first in (0..columns).step_by(LANES) {
+                    block.gather(pixels, profile, shape, window, first);
+                    let lanes = LANES.min(columns - first);
+                    let spectra = (&mut e2ds[first..first + lanes], &mut variance[first..first + lanes]);
+                    block.extract(how, first, columns, spectra, stacked, kept);
                 }
                 *rejected = kept.iter().filter(|&&k| k == 0).count();
             });
@@ -109,36 +116,58 @@ pub fn extract_orders(
     Ok(Spectra { e2ds, variance, e2dsll, e2dscc, rejected })
 }
 
-impl Column {
+impl Block {
     fn new(count: usize) -> Self {
-        let empty = || vec![0.0; count];
-        Self { flux: empty(), profile: empty(), distance: empty(), sorted: empty() }
+        let empty = || vec![[0.0; LANES]; count];
+        let network = MedianNetwork::new(count);
+        Self { flux: empty(), profile: empty(), distance: empty(), sorted: empty(), network }
     }
 
-    /// Read a column of the window and divide the profile by its nan-sum; ones where that is not above 0.
+    /// Read columns of the window and divide the profile by its nan-sum; ones where that is not above 0.
+    ///
+    /// Rows off the detector, and lanes beyond the last column, hold NaN.
     fn gather(&mut self, pixels: &[f32], profile: &[f32], shape: (usize, usize), window: Window, x: usize) {
-        let mut total = 0.0;
+        let lanes = LANES.min(shape.1 - x);
+        let mut total = [0.0; LANES];
         for k in 0..window.count {
             let row = window.first + k as isize;
             let on_detector = row >= 0 && (row as usize) < shape.0;
-            let place = if on_detector { row as usize * shape.1 + x } else { 0 };
-            let read = |from: &[f32]| if on_detector { f64::from(from[place]) } else { f64::NAN };
+            let read = |from: &[f32]| {
+                let mut values = [f64::NAN; LANES];
+                if on_detector {
+                    let place = row as usize * shape.1 + x;
+                    for (value, &pixel) in values.iter_mut().zip(&from[place..place + lanes]) {
+                        *value = f64::from(pixel);
+                    }
+                }
+                values
+            };
             (self.flux[k], self.profile[k]) = (read(pixels), read(profile));
-            if !self.profile[k].is_nan() {
-                total += self.profile[k];
+            for (total, value) in total.iter_mut().zip(self.profile[k]) {
+                *total += if value.is_nan() { 0.0 } else { value };
             }
         }
-        for value in &mut self.profile {
-            *value = if total > 0.0 { *value / total } else { 1.0 };
+        for row in &mut self.profile {
+            for (value, total) in row.iter_mut().zip(total) {
+                *value = if total > 0.0 { *value / total } else { 1.0 };
+            }
         }
     }
 
-    /// nan-median of values computed per pixel.
-    fn median_of(&mut self, value: impl Fn(f64, f64) -> f64) -> f64 {
-        for ((out, &s), &f) in self.sorted.iter_mut().zip(&self.flux).zip(&self.profile) {
-            *out = value(s, f);
+    /// nan-medians of the lanes of `sorted`, which is reordered.
+    fn medians(&mut self) -> Lanes {
+        if self.sorted.is_empty() {
+            return [f64::NAN; LANES];
         }
-        nan_median(&mut self.sorted)
+        if self.sorted.iter().flatten().fold(true, |whole, v| whole & !v.is_nan()) {
+            return self.network.medians(&mut self.sorted);
+        }
+        let mut column = Vec::with_capacity(self.sorted.len());
+        std::array::from_fn(|lane| {
+            column.clear();
+            column.extend(self.sorted.iter().map(|row| row[lane]));
+            nan_median(&mut column)
+        })
     }
 
     fn extract(
@@ -146,49 +175,52 @@ impl Column {
         how: Extraction,
         x: usize,
         columns: usize,
+        (flux, variance): (&mut [f64], &mut [f64]),
         stacked: &mut [f32],
         kept: &mut [u8],
-    ) -> (f64, f64) {
-        let amplitude = self.median_of(|s, f| s / f);
-        for ((out, &s), &f) in self.distance.iter_mut().zip(&self.flux).zip(&self.profile) {
-            *out = (s - amplitude * f).abs();
+    ) {
+        for ((out, s), f) in self.sorted.iter_mut().zip(&self.flux).zip(&self.profile) {
+            *out = std::array::from_fn(|lane| s[lane] / f[lane]);
+        }
+        let amplitude = self.medians();
+        for ((out, s), f) in self.distance.iter_mut().zip(&self.flux).zip(&self.profile) {
+            *out = std::array::from_fn(|lane| (s[lane] - amplitude[lane] * f[lane]).abs());
         }
         self.sorted.copy_from_slice(&self.distance);
-        let scale = nan_median(&mut self.sorted);
-        let (mut norm, mut sum, mut noise, mut any) = (0.0, 0.0, 0.0, false);
-        for k in 0..self.flux.len() {
-            let ratio = self.distance[k] / scale;
-            if !how.threshold.map_or(ratio.is_finite(), |limit| ratio < limit) {
-                continue;
+        let scale = self.medians();
+        for lane in 0..flux.len() {
+            let (mut norm, mut sum, mut noise, mut any) = (0.0, 0.0, 0.0, false);
+            for k in 0..self.flux.len() {
+                let ratio = self.distance[k][lane] / scale[lane];
+                if !how.threshold.map_or(ratio.is_finite(), |limit| ratio < limit) {
+                    continue;
+                }
+                let (s, f) = (self.flux[k][lane], self.profile[k][lane]);
+                let electrons = match how.weights {
+                    Weights::Profile => s,
+                    Weights::InverseVariance => amplitude[lane] * f,
+                };
+                let expected = electrons.max(0.0) * how.photon_variance + how.readnoise * how.readnoise;
+                let weight = match how.weights {
+                    Weights::Profile => f,
+                    Weights::InverseVariance => f / expected,
+                };
+                norm += weight * f;
+                sum += weight * s;
+                noise += weight * weight * expected;
+                // Held until the norm is known.
+                self.distance[k][lane] = weight * s;
+                kept[k * columns + x + lane] = 1;
+                any = true;
             }
-            let (s, f) = (self.flux[k], self.profile[k]);
-            let electrons = match how.weights {
-                Weights::Profile => s,
-                Weights::InverseVariance => amplitude * f,
-            };
-            let expected = electrons.max(0.0) * how.photon_variance + how.readnoise * how.readnoise;
-            let weight = match how.weights {
-                Weights::Profile => f,
-                Weights::InverseVariance => f / expected,
-            };
-            norm += weight * f;
-            sum += weight * s;
-            noise += weight * weight * expected;
-            // Held until the norm is known.
-            self.distance[k] = weight * s;
-            kept[k * columns + x] = 1;
-            any = true;
-        }
-        if !any {
-            return (f64::NAN, f64::NAN);
-        }
-        for k in 0..self.flux.len() {
-            let place = k * columns + x;
-            if kept[place] != 0 {
-                stacked[place] = (self.distance[k] / norm) as f32;
+            (flux[lane], variance[lane]) = if any { (sum / norm, noise / (norm * norm)) } else { (f64::NAN, f64::NAN) };
+            for (k, row) in self.distance.iter().enumerate() {
+                let place = k * columns + x + lane;
+                if kept[place] != 0 {
+                    stacked[place] = (row[lane] / norm) as f32;
+                }
             }
         }
-        (sum / norm, noise / (norm * norm))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Detection and repair of hot pixels.
 
 use crate::error::{Result, contiguous, require, same_shape};
-use crate::median::{median, nan_median, partition_nan};
+use crate::median::{LANES, MedianNetwork, nan_median};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
@@ -88,17 +88,41 @@ fn ordered(a: f32, b: f32) -> (f32, f32) {
 /// nan-median of the distances in the 3 x 3 neighbourhood, wrapping in both axes.
 fn local_scale(distance: &[f32], columns: usize) -> Vec<f32> {
     let rows = distance.len() / columns;
+    let network = MedianNetwork::new(9);
     let mut scale = vec![0.0f32; distance.len()];
     scale.par_chunks_mut(columns).enumerate().for_each(|(row, out)| {
         let lines = around(row, rows).map(|r| &distance[r * columns..][..columns]);
-        for (column, out) in out.iter_mut().enumerate() {
+        let single = |column: usize| {
             let places = around(column, columns);
             let mut nine: [f32; 9] = std::array::from_fn(|k| lines[k / 3][places[k % 3]]);
-            let count = partition_nan(&mut nine);
-            *out = median(&mut nine[..count]) as f32;
+            nan_median(&mut nine) as f32
+        };
+        let mut column = 0;
+        while column < columns {
+            // Away from the wrapping ends, lanes of neighbouring columns go through the network together.
+            if column > 0 && column + LANES < columns {
+                let mut nine: [[f32; LANES]; 9] =
+                    std::array::from_fn(|k| lanes_from(&lines[k / 3][column + k % 3 - 1..]));
+                if nine.iter().flatten().fold(true, |whole, v| whole & !v.is_nan()) {
+                    let medians = network.medians(&mut nine).map(|median| median as f32);
+                    out[column..column + LANES].copy_from_slice(&medians);
+                    column += LANES;
+                    continue;
+                }
+            }
+            out[column] = single(column);
+            column += 1;
         }
     });
     scale
+}
+
+/// The first values of a line.
+#[inline]
+fn lanes_from(line: &[f32]) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    lanes.copy_from_slice(&line[..LANES]);
+    lanes
 }
 
 /// The index before, the index, and the index after, wrapping.

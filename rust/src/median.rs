@@ -156,13 +156,13 @@ impl MedianNetwork {
         Self { count, exchanges: kept }
     }
 
-    /// Medians of the lanes; `values` holds `count` finite vectors and is reordered.
+    /// Medians of the lanes; `values` holds `count` vectors without NaN and is reordered.
     #[inline]
-    pub fn medians(&self, values: &mut [[f32; LANES]]) -> [f32; LANES] {
+    pub fn medians<T: Sample, const N: usize>(&self, values: &mut [[T; N]]) -> [f64; N] {
         for &(low, high) in &self.exchanges {
             let (a, b) = (values[low], values[high]);
-            let (mut least, mut most) = ([0.0f32; LANES], [0.0f32; LANES]);
-            for lane in 0..LANES {
+            let (mut least, mut most) = (a, b);
+            for lane in 0..N {
                 least[lane] = if a[lane] < b[lane] { a[lane] } else { b[lane] };
                 most[lane] = if a[lane] < b[lane] { b[lane] } else { a[lane] };
             }
@@ -170,7 +170,7 @@ impl MedianNetwork {
             values[high] = most;
         }
         let (lower, upper) = (values[(self.count - 1) / 2], values[self.count / 2]);
-        std::array::from_fn(|lane| between(f64::from(lower[lane]), f64::from(upper[lane])) as f32)
+        std::array::from_fn(|lane| between(lower[lane].into(), upper[lane].into()))
     }
 }
 

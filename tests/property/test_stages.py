@@ -5,10 +5,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from astropy.io import fits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from threadpoolctl import threadpool_limits
 
 from flatcore.blaze import fit_blaze, sinc2, sinc2_jacobian
 from flatcore.calibrate import calibrate
@@ -32,6 +34,13 @@ METHODS = st.sampled_from(["median", "mean", "clipped"])
 fluxes = st.floats(-1e6, 1e6, width=32)
 anything = st.one_of(fluxes, st.sampled_from([np.nan, np.inf, -np.inf, 0.0]))
 SPIROU = load_profile("SPIROU")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Keep the linear algebra of these small fits from waiting for other processes' threads."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def stacks(elements=anything, counts=(1, 6), shape=(3, 4)):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from flatcore.blaze import PARAMETERS, fit_blaze, fit_orders, sinc2, sinc2_jacobian
 from flatcore.instrument import Blaze
@@ -12,6 +13,13 @@ COLUMNS = 1080
 X = np.arange(COLUMNS, dtype=float)
 PROFILE = Blaze()
 FREE, FROZEN = BlazeSettings(), BlazeSettings(cubic=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Keep the linear algebra of these small fits from waiting for other processes' threads."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def parameters_of(seed, cubic=True):

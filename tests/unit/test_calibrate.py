@@ -175,7 +175,7 @@ class TestWhatAStepChanges:
         assert not np.array_equal(once.global_map, often.global_map)
 
     def test_bounds_are_applied_again_at_the_end(self, scene):
-        image, dark, calibrations = scene
+        unlit = scene[2]["raw"]["unlit"]
         inside = np.full(RAW, 3999.0, np.float32)
         # The dark is negative here: what was within the bounds before it is beyond them after it.
         result = calibrate(
@@ -185,7 +185,7 @@ class TestWhatAStepChanges:
             BACKGROUND,
             switched(bounds=True, dark=True),
             dark=np.where(np.arange(RAW[1]) < 5, -10, 0).astype(np.float32) * np.ones(RAW, np.float32),
-            **calibrations["raw"],
+            unlit=unlit,
         ).image
         assert np.isnan(result[:, :5]).all()
         assert np.isfinite(result[:, 5:]).all()

@@ -372,7 +372,7 @@ class TestRequired:
 
     def test_a_card_without_a_value(self, tmp_path):
         header = fits.Header([("EXPTIME", None)])
-        with pytest.raises(InputError, match="EXPTIME = .*: expected a finite number"):
+        with pytest.raises(InputError, match=r"EXPTIME = .*: expected a finite number"):
             fitsio.required(header, "EXPTIME", tmp_path)
 
 

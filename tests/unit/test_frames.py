@@ -104,7 +104,7 @@ class TestFind:
             find_frames(missing)
 
     def test_no_folder_in_no_folder(self, tmp_path):
-        with pytest.raises(InputError, match="no such observation directory$"):
+        with pytest.raises(InputError, match=r"no such observation directory$"):
             find_frames(tmp_path / "a" / "b")
 
 

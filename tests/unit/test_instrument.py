@@ -231,14 +231,14 @@ class TestRefused:
             load_profile(extending_spirou(tmp_path, "colour = 3\n[detector]\ngain = 0"))
 
     def test_missing_keys(self, tmp_path):
-        with pytest.raises(UsageError, match="missing key detector; missing key fibers$"):
+        with pytest.raises(UsageError, match=r"missing key detector; missing key fibers$"):
             load_profile(written(tmp_path, 'name = "X"'))
         with pytest.raises(UsageError, match=r"missing key fibers\.D\.localisation"):
             load_profile(extending_spirou(tmp_path, "[fibers.D]\nchannel = 0\nbelow = 1\nabove = 1"))
 
     def test_no_fiber_at_all(self, tmp_path):
         text = 'name = "X"\nfibers = {}\n[detector]\nshape = [9, 9]\nrows = [0, 9]\ncolumns = [0, 9]\ngain = 1'
-        with pytest.raises(UsageError, match="fibers: .*at least 1 item"):
+        with pytest.raises(UsageError, match=r"fibers: .*at least 1 item"):
             load_profile(written(tmp_path, text))
 
     def test_bad_toml(self, tmp_path):
