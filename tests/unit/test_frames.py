@@ -26,12 +26,12 @@ CARDS = {
 }
 
 
-def write_frame(path, shape=SHAPE, /, **cards):
-    """A small preprocessed flat; a card given as None is left out."""
+def write_frame(path, shape=SHAPE, level=1.0, /, **cards):
+    """A small preprocessed flat of one level; a card given as None is left out."""
     primary = fits.PrimaryHDU()
     primary.header.update({key: value for key, value in (CARDS | cards).items() if value is not None})
     path.parent.mkdir(parents=True, exist_ok=True)
-    fits.HDUList([primary, fits.ImageHDU(np.ones(shape, np.float32))]).writeto(path)
+    fits.HDUList([primary, fits.ImageHDU(np.full(shape, level, np.float32))]).writeto(path)
     return path
 
 
@@ -248,6 +248,29 @@ class TestSelect:
         packed.write_bytes(gzip.compress((folder / "flat1_pp.fits").read_bytes()))
         (frame,) = select_frames([packed], tiny, scratch=tmp_path).frames
         assert (frame.path, frame.location.path.parent) == (packed, tmp_path)
+
+
+class TestTooMany:
+    LEVELS = (100.0, 101.0, 90.0, 100.5, 130.0)
+
+    @pytest.fixture
+    def flickering(self, tmp_path):
+        """Five flats a minute apart, of a lamp that flickers."""
+        return [
+            write_frame(tmp_path / f"{i}.fits", SHAPE, level, MJDMID=59000.0 + i) for i, level in enumerate(self.LEVELS)
+        ]
+
+    @pytest.mark.parametrize(("most", "left"), [(5, []), (4, [4]), (3, [2, 4]), (1, [0, 1, 2, 4])])
+    def test_those_closest_to_the_median_level_stay(self, flickering, tiny, most, left):
+        frames = select_frames(flickering, profile_with(tiny, {"input": {"min_frames": 1, "max_frames": most}}, "here"))
+        kept = [i for i in range(5) if i not in left]
+        assert [frame.path for frame in frames.frames] == [flickering[i] for i in kept]
+        assert [one.path for one in frames.left_out] == [flickering[i] for i in left]
+
+    def test_the_reason_names_levels_and_limit(self, flickering, tiny):
+        frames = select_frames(flickering, profile_with(tiny, {"input": {"max_frames": 4}}, "here"))
+        (left,) = frames.left_out
+        assert left.reason == "5 frames, 4 at most: its level of 130 ADU/s is 30 from the median 100.5"
 
 
 class TestExposure:

@@ -35,7 +35,7 @@ def print_night(result: NightResult) -> None:
         console.print(_image_table(result, image))
         if image.products:
             folder = image.products[0].path.parent
-            console.print(f"{len(image.products)} products in {folder}/{image.stem}_*.fits", soft_wrap=True)
+            console.print(f"{len(image.products)} products in {folder}", soft_wrap=True)
     seconds = sum(result.seconds.values())
     slowest = sorted(result.seconds.items(), key=lambda item: -item[1])[:3]
     console.print(f"{seconds:.2f} s: " + ", ".join(f"{STAGES[name]} {time:.2f}" for name, time in slowest) + ", …")
