@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+import rich_click as click
 
 from flatcore.cli.calib_import import import_
 from flatcore.cli.calib_select import select
 from flatcore.cli.calib_upkeep import remove, verify
 from flatcore.cli.database import count, json_option, matching, on_calibrations, print_calibrations, print_json
+from flatcore.cli.helpful import Group
 
 if TYPE_CHECKING:
     from flatcore.caldb import CalibrationDatabase, CalibrationRecord
@@ -52,7 +53,7 @@ Examples:
 """
 
 
-@click.group("calib", epilog=_EXAMPLES)
+@click.group("calib", cls=Group, epilog=_EXAMPLES)
 def command() -> None:
     """Add to, look into and keep in order the calibration database.
 

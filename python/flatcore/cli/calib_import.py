@@ -6,9 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+import rich_click as click
 
 from flatcore.cli.database import count, json_option, on_calibrations, print_calibrations, print_json
+from flatcore.cli.helpful import Command
 
 if TYPE_CHECKING:
     from flatcore.caldb import CalibrationDatabase
@@ -24,7 +25,7 @@ Examples:
 """
 
 
-@click.command("import", short_help="Take over the calibrations of an APERO table.", epilog=_EXAMPLES)
+@click.command("import", cls=Command, short_help="Take over the calibrations of an APERO table.", epilog=_EXAMPLES)
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option("--files", type=click.Path(path_type=Path), help="Folder of the files; by default the table's own.")
 @click.option("--skip-unknown", is_flag=True, help="Leave out rows of keys that flatcore does not use.")

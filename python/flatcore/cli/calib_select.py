@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+import rich_click as click
 
 from flatcore.cli.database import json_option, on_calibrations, print_json, short_time
+from flatcore.cli.helpful import Command
 
 if TYPE_CHECKING:
     from flatcore.caldb import CalibrationDatabase
@@ -35,7 +36,9 @@ Examples:
 _RUNNERS_UP = 3
 
 
-@click.command("select", short_help="Explain the choice of calibrations for an observation.", epilog=_EXAMPLES)
+@click.command(
+    "select", cls=Command, short_help="Explain the choice of calibrations for an observation.", epilog=_EXAMPLES
+)
 @click.argument("observation", required=False, type=click.Path(path_type=Path))
 @click.option("--time", metavar="ISO|MJD", help="The observation's time (UTC), in place of a file.")
 @click.option("--mode", default="closest", show_default=True, help="closest, older or newer.")

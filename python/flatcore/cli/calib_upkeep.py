@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
+import rich_click as click
 
 from flatcore.cli.database import count, json_option, matching, on_calibrations, print_calibrations, print_json
+from flatcore.cli.helpful import Command
 
 if TYPE_CHECKING:
     from flatcore.caldb import CalibrationDatabase, CalibrationRecord
@@ -39,7 +40,7 @@ Examples:
 """
 
 
-@click.command("verify", short_help="Hash every file again and compare.", epilog=_VERIFY_EXAMPLES)
+@click.command("verify", cls=Command, short_help="Hash every file again and compare.", epilog=_VERIFY_EXAMPLES)
 @json_option
 @on_calibrations
 def verify(*, as_json: bool, database: CalibrationDatabase) -> int:
@@ -78,7 +79,7 @@ def _print_files(files: Sequence[StoredFile]) -> None:
     listing.print()
 
 
-@click.command("remove", short_help="Remove calibrations and their files.", epilog=_REMOVE_EXAMPLES)
+@click.command("remove", cls=Command, short_help="Remove calibrations and their files.", epilog=_REMOVE_EXAMPLES)
 @click.argument("names", metavar="FILENAME|KEY...", nargs=-1, required=True)
 @click.option("--keep-file", is_flag=True, help="Remove from the database only; the files stay in calib.")
 @click.option("--unused-only", is_flag=True, help="Only calibrations that are not used any more.")

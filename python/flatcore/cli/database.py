@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+import rich_click as click
 
 if TYPE_CHECKING:
     from flatcore.caldb import CalibrationDatabase, CalibrationRecord

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
+from flatcore.cli.helpful import Command
 from flatcore.cli.options import data_root_option, database_url_option
 from flatcore.cli.special import (
     arrange,
@@ -100,7 +101,7 @@ def _file(name: str, key: str, text: str, *aliases: str) -> Callable[[_Command],
     return click.option(name, *aliases, name.lstrip("-"), metavar="FILE", help=f"{help_text} [{key}]")
 
 
-@click.command("run", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("run", cls=Command, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.rich_config(help_config={"options_panel_title": "Help"})
 @click.argument("obs_dir", required=False)
 @click.argument("files", nargs=-1)

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import click
+import rich_click as click
 
 from flatcore.cli.database import json_option, on_runs, short_time
+from flatcore.cli.helpful import Group
 
 if TYPE_CHECKING:
     from flatcore.caldb import RunLog, RunRecord
@@ -42,7 +43,7 @@ Examples:
 """
 
 
-@click.group("runs", epilog=_EXAMPLES)
+@click.group("runs", cls=Group, epilog=_EXAMPLES)
 def command() -> None:
     """List the runs of a data root, and show what went into one and came out of it."""
 

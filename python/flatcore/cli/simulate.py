@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import click
+import rich_click as click
+
+from flatcore.cli.helpful import Command
 
 EPILOG = """\b
 Examples:
@@ -17,7 +19,10 @@ Next: flatcore run 2020-08-31 --data-root demo"""
 
 
 @click.command(
-    "simulate", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+    "simulate",
+    cls=Command,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
