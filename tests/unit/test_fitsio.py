@@ -135,6 +135,7 @@ class TestHeaders:
         fits.HDUList([primary, image]).writeto(path)
         for header in (fitsio.read_header(path), fitsio.open_image(path).header):
             assert (header["OBJECT"], header["EXPTIME"], header["GAIN"]) == ("lamp", 60.0, 1.2)
+            assert header.count("OBJECT") == 1
             assert header["NAXIS"] == 0
             assert "EXTNAME" not in header
             assert "XTENSION" not in header
