@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from flatcore import _core
 from flatcore.instrument import Blaze
-from flatcore.results import BlazeFit, Spectra
 from flatcore.settings import BlazeSettings
+from flatcore.spectra import BlazeFit, Spectra
 
 Vector = NDArray[np.float64]
 

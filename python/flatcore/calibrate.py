@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from flatcore import _core
+from flatcore.images import BackgroundMaps, CalibratedImage, Exposure, Image, Mask
 from flatcore.instrument import Background, Detector
-from flatcore.results import BackgroundMaps, CalibratedImage, Exposure, Image, Mask
 from flatcore.settings import CalibrateSettings
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from flatcore.caldb.keys import DAY_S, same_key, unix_of_mjd
 from flatcore.errors import CalibrationError, InputError
 from flatcore.fitsio import read_doubles, read_header, read_image, sha256_of
+from flatcore.images import Image, Mask, Transform
 from flatcore.instrument import Profile
 from flatcore.localisation import read_traces
-from flatcore.results import ChosenCalibration, Image, Mask, Transform
+from flatcore.results import ChosenCalibration
 from flatcore.settings import CalibrationSettings, Settings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flatcore import _core
 from flatcore.errors import InputError
 from flatcore.fitsio import FITS_SUFFIXES, FitsImage, Header, required
-from flatcore.results import CombinedImage, Exposure, Image
+from flatcore.images import CombinedImage, Exposure, Image
 from flatcore.settings import CombineSettings
 
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore import _core
+from flatcore.images import Image
 from flatcore.instrument import Fiber
-from flatcore.results import FiberSpectra, Image, Spectra
 from flatcore.settings import ExtractSettings
+from flatcore.spectra import FiberSpectra, Spectra
 
 # Half the number of middle columns on which flux and signal to noise are measured.
 HALF_MIDDLE = 50

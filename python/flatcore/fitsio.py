@@ -211,6 +211,13 @@ def write_together(files: Mapping[Path, Callable[[], Sequence[Any]]]) -> None:
             temporary = stack.enter_context(replacing(path))
             # A run that was killed may have left a temporary file of this very name.
             fits.HDUList(list(hdus())).writeto(temporary, checksum=True, output_verify="exception", overwrite=True)
+            # A disk that reports late that it is full does so before any file has appeared.
+            _to_disk(temporary)
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 @contextlib.contextmanager
@@ -229,8 +236,7 @@ def replacing(path: Path) -> Iterator[Path]:
             # Found out now, not when other files of the same set already have their names.
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        _to_disk(temporary)
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error}") from error

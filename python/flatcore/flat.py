@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore import _core
-from flatcore.results import BlazeFit, FiberFlat, FiberSpectra, Reason
 from flatcore.settings import FlatSettings
+from flatcore.spectra import BlazeFit, FiberFlat, FiberSpectra, Reason
 
 
 def make_flat(spectra: FiberSpectra, fits: Sequence[BlazeFit], settings: FlatSettings, rows: int) -> FiberFlat:

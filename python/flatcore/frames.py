@@ -10,8 +10,8 @@ import numpy as np
 
 from flatcore.errors import InputError, UsageError
 from flatcore.fitsio import FITS_SUFFIXES, FitsImage, open_image, read_header, read_pixels, required
+from flatcore.images import Exposure, FrameSet, LeftOut
 from flatcore.instrument import Profile
-from flatcore.results import Exposure, FrameSet, LeftOut
 
 FLAT_KINDS = ("FLAT_FLAT", "DARK_FLAT", "FLAT_DARK")
 
@@ -140,7 +140,7 @@ def select_frames(
 
 def _closest_to_median_level(frames: list[FitsImage], most: int) -> tuple[list[FitsImage], list[LeftOut]]:
     """Keep the frames whose median pixel is closest to that of all; a flickering lamp is left out first."""
-    levels = [float(np.nanmedian(read_pixels(frame))) for frame in frames]
+    levels = [_level(frame) for frame in frames]
     middle = float(np.median(levels))
     order = sorted(range(len(frames)), key=lambda i: (abs(levels[i] - middle), frames[i].path.name))
     left_out = [
@@ -152,6 +152,21 @@ def _closest_to_median_level(frames: list[FitsImage], most: int) -> tuple[list[F
         for i in sorted(order[most:])
     ]
     return [frames[i] for i in sorted(order[:most])], left_out
+
+
+def _level(frame: FitsImage) -> float:
+    """Median of a frame's finite pixels [ADU/s].
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    pixels = read_pixels(frame)
+    finite = pixels[np.isfinite(pixels)]
+    if finite.size == 0:
+        raise InputError(f"{frame.path}: no pixel has a finite value")
+    return float(np.median(finite))
 
 
 def _check_agreement(frames: Sequence[FitsImage], profile: Profile) -> None:

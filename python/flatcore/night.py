@@ -16,9 +16,10 @@ from flatcore.caldb import CalibrationDatabase
 from flatcore.clock import Clock
 from flatcore.fitsio import read_header
 from flatcore.frames import fibers_to_extract, find_frames, select_frames
+from flatcore.images import FrameSet
 from flatcore.instrument import Profile, load_profile, profile_for_header
 from flatcore.request import NightRequest
-from flatcore.results import ChosenCalibration, FrameSet
+from flatcore.results import ChosenCalibration
 from flatcore.settings import Settings, resolve
 
 log = logging.getLogger("flatcore")

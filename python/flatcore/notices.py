@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from flatcore.images import FrameSet
 from flatcore.instrument import Profile
-from flatcore.results import FiberQc, FiberResult, FrameSet, NightResult
+from flatcore.results import FiberQc, FiberResult, NightResult
 from flatcore.settings import Settings
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore.instrument import Qc
-from flatcore.results import FiberFlat, FiberQc, QcCheck
+from flatcore.results import FiberQc, QcCheck
+from flatcore.spectra import FiberFlat
 
 
 def check_fiber(flat: FiberFlat, limits: Qc) -> FiberQc:

@@ -21,21 +21,14 @@ from flatcore.extract import extract
 from flatcore.fitsio import FitsImage
 from flatcore.flat import make_flat
 from flatcore.frames import exposure_of
+from flatcore.images import CombinedImage, FrameSet, Image
 from flatcore.instrument import Profile
 from flatcore.locks import night_lock
 from flatcore.night import Night, prepared
 from flatcore.notices import failures, fiber_notices, selection_notices
 from flatcore.qc import check_fiber
 from flatcore.request import NightRequest
-from flatcore.results import (
-    CombinedImage,
-    FiberResult,
-    FrameSet,
-    Image,
-    ImageResult,
-    NightResult,
-    Product,
-)
+from flatcore.results import FiberResult, ImageResult, NightResult, Product
 from flatcore.settings import Changes, Settings
 from flatcore.straighten import straighten
 

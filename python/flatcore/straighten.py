@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flatcore import _core
-from flatcore.results import Image, Transform
+from flatcore.images import Image, Transform
 
 
 def straighten(image: Image, transform: Transform) -> Image:

@@ -18,11 +18,12 @@ from flatcore.combine import combine_frames, median_variance, product_stem
 from flatcore.extract import extract
 from flatcore.fitsio import read_doubles, read_image
 from flatcore.flat import make_flat
+from flatcore.images import Exposure
 from flatcore.instrument import Background, Blaze, Detector, Fiber, Qc, load_profile
 from flatcore.localisation import move_traces, order_windows, straight_rows
 from flatcore.qc import check_rms, order_verdicts
-from flatcore.results import Exposure, FiberSpectra, Reason
 from flatcore.settings import BlazeSettings, CalibrateSettings, ExtractSettings, FlatSettings, parse_assignment, resolve
+from flatcore.spectra import FiberSpectra, Reason
 from tests.twins import calibrate as calibrate_twin
 from tests.twins import combine as combine_twin
 from tests.twins.extract import order_rows

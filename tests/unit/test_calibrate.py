@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flatcore.calibrate import bounds_in_adu_per_s, calibrate, subtract_background
+from flatcore.images import Exposure
 from flatcore.instrument import Background, Detector
-from flatcore.results import Exposure
 from flatcore.settings import CalibrateSettings
 from tests.twins import background as background_twin
 from tests.twins import calibrate as calibrate_twin

@@ -10,7 +10,7 @@ from astropy.io import fits
 from flatcore.combine import combine, combine_frames, combined_header, median_variance, product_stem, relative_variance
 from flatcore.errors import InputError
 from flatcore.fitsio import open_image
-from flatcore.results import Exposure
+from flatcore.images import Exposure
 from flatcore.settings import CombineSettings
 from tests.twins import combine as twin
 

@@ -11,8 +11,8 @@ import pytest
 
 from flatcore import load_profile
 from flatcore.cli.run import command
-from flatcore.results import Reason
 from flatcore.settings import PRESETS, Settings
+from flatcore.spectra import Reason
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from flatcore.flat import make_flat
-from flatcore.results import BlazeFit, FiberSpectra, Reason
 from flatcore.settings import FlatSettings
+from flatcore.spectra import BlazeFit, FiberSpectra, Reason
 from tests.twins import blaze as twin
 
 COLUMNS, ROWS = 800, 40

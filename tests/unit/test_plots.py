@@ -21,8 +21,8 @@ from flatcore.localisation import read_traces, traces_of_fiber
 from flatcore.plots import edges, interactive, style, write
 from flatcore.plots.masks import marked, marks
 from flatcore.recipe import run_night
-from flatcore.results import Reason
 from flatcore.settings import Settings
+from flatcore.spectra import Reason
 
 SMALL = load_profile("SMALL")
 LIMITS = Settings().flat

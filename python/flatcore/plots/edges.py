@@ -11,10 +11,10 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
+from flatcore.images import Image
 from flatcore.plots import style
 from flatcore.plots.style import Look
 from flatcore.plots.view import FiberView
-from flatcore.results import Image
 
 TRACE, EDGE = style.VERMILION, style.SKY
 # Rows shown beyond the edges, as a share of the window, and at least so many.

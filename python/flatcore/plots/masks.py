@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flatcore.images import Mask
 from flatcore.plots import style
-from flatcore.results import Mask, Reason
 from flatcore.settings import FlatSettings
+from flatcore.spectra import Reason
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def marked(reasons: Mask, limits: FlatSettings) -> Iterator[tuple[Mark, NDArray[
     Parameters
     ----------
     reasons
-        :class:`flatcore.results.Reason` bits, of any shape.
+        :class:`flatcore.spectra.Reason` bits, of any shape.
     limits
         Named in the legend.
     """

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
+from flatcore.images import Image
 from flatcore.instrument import Fiber, Profile
-from flatcore.results import FiberFlat, FiberQc, FiberSpectra, Image, ImageResult, NightResult
+from flatcore.results import FiberQc, ImageResult, NightResult
 from flatcore.settings import FlatSettings
+from flatcore.spectra import FiberFlat, FiberSpectra
 
 log = logging.getLogger("flatcore")
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from flatcore.fitsio import read_header, read_image, sha256_of, write_together
+from flatcore.images import BackgroundMaps, CombinedImage, Image
 from flatcore.products.context import RunContext, new_pid
 from flatcore.products.debug import write_intermediates
 from flatcore.products.hdus import background_hdus, blaze_hdus, e2dsll_hdus, flat_hdus, orderps_hdus
-from flatcore.results import BackgroundMaps, CombinedImage, FiberResult, Image, Product
+from flatcore.results import FiberResult, Product
 from flatcore.version import VERSION
 
 __all__ = [

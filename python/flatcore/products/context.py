@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flatcore.calibrations import Calibrations
+from flatcore.images import CombinedImage
 from flatcore.instrument import Profile
-from flatcore.results import CombinedImage
 from flatcore.settings import Settings
 
 

@@ -12,7 +12,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from flatcore.fitsio import write_together
-from flatcore.results import CalibratedImage, CombinedImage, FiberResult, Image
+from flatcore.images import CalibratedImage, CombinedImage, Image
+from flatcore.results import FiberResult
 
 
 def write_intermediates(

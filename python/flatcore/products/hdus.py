@@ -8,10 +8,12 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from flatcore.images import BackgroundMaps, CombinedImage, Image
 from flatcore.products.context import RunContext, unit_of
 from flatcore.products.headers import fiber_header, run_header
 from flatcore.products.tables import inputs_table, make_table, parameter_table, qc_table, settings_table
-from flatcore.results import BackgroundMaps, CombinedImage, FiberResult, Image, Reason
+from flatcore.results import FiberResult
+from flatcore.spectra import Reason
 
 
 def _image(data: NDArray[Any], name: str, unit: str = "", comment: str = "") -> Any:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from flatcore.fitsio import Header
+from flatcore.images import CombinedImage
 from flatcore.products.context import RunContext
-from flatcore.results import CombinedImage, FiberResult
+from flatcore.results import FiberResult
 from flatcore.version import VERSION, VERSION_DATE
 
 # Keyword stems CDB... and CDT... of the calibrations by key.

@@ -10,8 +10,9 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from flatcore.images import CombinedImage
 from flatcore.products.context import RunContext
-from flatcore.results import CombinedImage, FiberResult
+from flatcore.results import FiberResult
 
 
 def make_table(

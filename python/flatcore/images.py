@@ -1,0 +1,149 @@
+"""What the stages up to straightening hand on: frozen records of frames and images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flatcore.fitsio import FitsImage, Header
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A frame that does not take part, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """The frames of a run, agreeing with one another.
+
+    Attributes
+    ----------
+    frames
+        Sorted by time, then name.
+    dprtype
+        FLAT_FLAT, DARK_FLAT or FLAT_DARK.
+    left_out
+        Frames dropped, with their reasons.
+    """
+
+    frames: tuple[FitsImage, ...]
+    dprtype: str
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """The numbers of an exposure that the calibration needs.
+
+    Attributes
+    ----------
+    exptime_s, frame_time_s
+        Exposure and frame time [s].
+    readnoise_e
+        Read noise of one frame [electrons].
+    gain
+        Electrons per ADU.
+    saturation_adu
+        Saturation level [ADU].
+    """
+
+    exptime_s: float
+    frame_time_s: float
+    readnoise_e: float
+    gain: float
+    saturation_adu: float
+
+    @property
+    def electrons_per_unit(self) -> float:
+        """Electrons per ADU/s of the raw frames."""
+        return self.gain * self.exptime_s
+
+
+@dataclass(frozen=True)
+class CombinedImage:
+    """One image made of the frames.
+
+    Attributes
+    ----------
+    image
+        Raw rows by columns [ADU/s].
+    header
+        The first frame's, with the times and EXPTIME of the whole.
+    stem
+        Name of the products without suffix.
+    inputs
+        Base names of the frames.
+    mjd_mid
+        Mean of the frames' MJDMID.
+    photon_variance
+        Variance of the combined image relative to one frame's.
+    """
+
+    image: Image
+    header: Header
+    stem: str
+    inputs: tuple[str, ...]
+    mjd_mid: float
+    exposure: Exposure
+    photon_variance: float
+
+
+@dataclass(frozen=True)
+class BackgroundMaps:
+    """Background of the calibrated image [electrons].
+
+    Attributes
+    ----------
+    original, corrected
+        Image before and after the subtraction of ``global_map``.
+    local_map
+        Scattered light; None where the profile has none.
+    global_map
+        Smooth background.
+    cells
+        What the global map is a spline of.
+    """
+
+    original: Image
+    corrected: Image
+    local_map: Image | None
+    global_map: Image
+    cells: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CalibratedImage:
+    """The image in electrons, in the frame of the calibrations.
+
+    Attributes
+    ----------
+    image
+        Rows by columns [electrons]; NaN where there is no value.
+    readnoise_e
+        Effective read noise, measured on the unlit pixels [electrons].
+    background
+        The maps, where the background was subtracted.
+    """
+
+    image: Image
+    readnoise_e: float
+    background: BackgroundMaps | None
+
+
+@dataclass(frozen=True)
+class Transform:
+    """From a straight image to the detector: SHAPEL, SHAPEX and SHAPEY."""
+
+    linear: tuple[float, float, float, float, float, float]
+    dxmap: Image
+    dymap: Image
