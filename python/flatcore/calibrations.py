@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flatcore.caldb.keys import DAY_S, same_key, unix_of_mjd
 from flatcore.errors import CalibrationError, InputError
-from flatcore.fitsio import read_doubles, read_header, read_image, sha256_of
+from flatcore.fitsio import Header, read_doubles, read_header, read_image, sha256_of
 from flatcore.images import Image, Mask, Transform
 from flatcore.instrument import Profile
 from flatcore.localisation import read_traces
@@ -96,12 +96,15 @@ def choose(
 def _named(key: str, path: Path, fibers: list[str]) -> dict[Need, ChosenCalibration]:
     """Say which needs a file named by the user serves; none where the run does not need the key."""
     header = read_header(path)
-    _check_kind(key, path, header.get("DRSOUTID"))
+    if "DRSOUTID" not in header and "KEYNAME" not in header:
+        raise CalibrationError(f"{path}: header keyword DRSOUTID is missing, expected that of a {key} file")
+    _check_kind(key, path, header)
     own = str(header.get("FIBER", "")).strip()
     served = [fiber for fiber in fibers if fiber in ("", own) or not own]
     if fibers and not served:
         raise CalibrationError(f"{path}: FIBER = {own!r}, but the run needs {key} of {', '.join(fibers)}")
-    mjd = header.get("MJDMID", float("nan"))
+    mjd = header.get("MJDMID")
+    mjd = float(mjd) if isinstance(mjd, (int, float)) else float("nan")
     return {
         (key, fiber): ChosenCalibration(key, fiber, path, mjd, "named by the user", sha256_of(path)) for fiber in served
     }
@@ -134,7 +137,7 @@ def load(
 
     def image(file: ChosenCalibration, shape: tuple[int, int]) -> Image:
         header, pixels = read_image(file.path, scratch)
-        _check_kind(file.keyname, file.path, header.get("DRSOUTID"))
+        _check_kind(file.keyname, file.path, header)
         if pixels.shape != shape:
             raise CalibrationError(
                 f"{file.path}: {file.keyname} has {pixels.shape[0]} x {pixels.shape[1]} pixels, "
@@ -156,9 +159,14 @@ def load(
     )
 
 
-def _check_kind(key: str, path: Path, kind: object) -> None:
-    if kind is not None and same_key(str(kind)) != key:
-        raise CalibrationError(f"{path}: DRSOUTID = {kind!r} is {same_key(str(kind))}, expected a {key} file")
+def _check_kind(key: str, path: Path, header: Header) -> None:
+    """Refuse a file of another key; one that the database names may say nothing of itself."""
+    for keyword in ("KEYNAME", "DRSOUTID"):
+        kind = header.get(keyword)
+        if kind is not None:
+            if same_key(str(kind)) != key:
+                raise CalibrationError(f"{path}: {keyword} = {kind!r} is {same_key(str(kind))}, expected a {key} file")
+            return
 
 
 def _mask(image: Image) -> Mask:
@@ -173,7 +181,7 @@ def _whole(file: ChosenCalibration, image: Image) -> Image:
 
 
 def _linear(file: ChosenCalibration) -> tuple[float, float, float, float, float, float]:
-    _check_kind(file.keyname, file.path, read_header(file.path).get("DRSOUTID"))
+    _check_kind(file.keyname, file.path, read_header(file.path))
     values = read_doubles(file.path).ravel()
     if values.size != 6 or not np.isfinite(values).all():
         raise CalibrationError(f"{file.path}: SHAPEL holds {values.size} numbers, expected 6 finite (dx dy A B C D)")
@@ -185,7 +193,7 @@ def _linear(file: ChosenCalibration) -> tuple[float, float, float, float, float,
 
 def _traces(file: ChosenCalibration) -> NDArray[np.float64]:
     header = read_header(file.path)
-    _check_kind(file.keyname, file.path, header.get("DRSOUTID"))
+    _check_kind(file.keyname, file.path, header)
     return read_traces(header, file.path)
 
 
@@ -200,5 +208,5 @@ def find_named(name: str, data_root: Path, obs_folder: Path) -> Path:
     places = (Path(name), obs_folder / name, data_root / "calib" / name)
     for path in places:
         if path.is_file():
-            return path
+            return path.absolute()
     raise InputError(f"{name}: no such file, looked at {', '.join(str(place) for place in places)}")

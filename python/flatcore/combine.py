@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.errors import InputError
-from flatcore.fitsio import FITS_SUFFIXES, FitsImage, Header, required
+from flatcore.fitsio import FITS_SUFFIXES, FitsImage, Header, ascii_text, required, writable_header
 from flatcore.images import CombinedImage, Exposure, Image
 from flatcore.settings import CombineSettings
+
+log = logging.getLogger("flatcore")
 
 
 def combine_frames(
@@ -81,7 +84,9 @@ def combine(frames: Sequence[FitsImage], exposure: Exposure, settings: CombineSe
 
 def combined_header(frames: Sequence[FitsImage]) -> Header:
     """Give the first frame's header with MJDMID and EXPTIME the mean, MJDEND the maximum, and the list of inputs."""
-    header = frames[0].header.copy()
+    header, dropped = writable_header(frames[0].header)
+    if dropped:
+        log.warning("%s: header keywords %s cannot be written and are left out", frames[0].path, ", ".join(dropped))
 
     def values(keyword: str) -> list[float]:
         return [required(frame.header, keyword, frame.path) for frame in frames]
@@ -93,7 +98,7 @@ def combined_header(frames: Sequence[FitsImage]) -> Header:
     for keyword in set(header["INF1*"]):
         header.remove(keyword, remove_all=True)
     for i, frame in enumerate(sorted(frames, key=lambda f: f.path.name), start=1):
-        header[f"INF1{i:03d}"] = (frame.path.name, f"input {i}")
+        header[f"INF1{i:03d}"] = (ascii_text(frame.path.name), f"input {i}")
     return header
 
 

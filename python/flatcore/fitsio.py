@@ -29,6 +29,8 @@ __all__ = [
     "FitsImage",
     "Header",
     "ImageLocation",
+    "ascii_text",
+    "failed_quality_control",
     "open_image",
     "read_doubles",
     "read_header",
@@ -37,6 +39,7 @@ __all__ = [
     "replacing",
     "required",
     "sha256_of",
+    "writable_header",
     "write_together",
 ]
 
@@ -193,8 +196,35 @@ def required(header: Header, keyword: str, path: Path, kind: type = float) -> An
     raise InputError(f"{path}: header keyword {keyword} = {value!r}: expected {expected}")
 
 
+def failed_quality_control(header: Header) -> bool:
+    """Tell whether a header's QCC_ALL says that the file failed its quality control."""
+    return str(header.get("QCC_ALL", True)).strip().upper() in ("FALSE", "F", "0")
+
+
+def writable_header(header: Header) -> tuple[Header, list[str]]:
+    """Give a header without the cards that FITS cannot hold, and the keywords of those.
+
+    astropy reads more than it writes: lower-case keywords, NaN, characters beyond ASCII.
+    """
+    clean, dropped = Header(), []
+    for card in header.cards:
+        try:
+            copy = fits.Card(card.keyword, card.value, card.comment)
+            copy.verify("exception")
+            str(copy)
+            clean.append(copy, end=True)
+        except (ValueError, fits.VerifyError):
+            dropped.append(card.keyword)
+    return clean, dropped
+
+
+def ascii_text(text: str) -> str:
+    """Write text in the characters FITS holds; others are escaped."""
+    return text.encode("ascii", "backslashreplace").decode()
+
+
 def write_together(files: Mapping[Path, Callable[[], Sequence[Any]]]) -> None:
-    """Write files of HDUs with checksums; all are complete before the first appears under its name.
+    """Write files of HDUs with checksums; all are complete on disk before the first appears under its name.
 
     Parameters
     ----------
@@ -204,7 +234,8 @@ def write_together(files: Mapping[Path, Callable[[], Sequence[Any]]]) -> None:
     Raises
     ------
     OutputError
-        The folder or the disk does not take a file; none is left behind.
+        The folder or the disk does not take a file; none is left half-written, and none appears unless the system
+        fails between the renames themselves.
     """
     with contextlib.ExitStack() as stack:
         for path, hdus in files.items():
@@ -291,8 +322,16 @@ def _location(hdu: Any, plain: Path, named: Path) -> ImageLocation:
     if found < needed:
         raise InputError(f"{named}: truncated: the image ends at byte {needed}, the file at {found}")
     blank = header.get("BLANK") if bitpix > 0 else None
+    if isinstance(blank, float) and not blank.is_integer():
+        raise InputError(f"{named}: header keyword BLANK = {blank!r}: expected an integer")
     return ImageLocation(
-        plain, offset, shape, bitpix, float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0)), blank
+        plain,
+        offset,
+        shape,
+        bitpix,
+        float(header.get("BSCALE", 1.0)),
+        float(header.get("BZERO", 0.0)),
+        None if blank is None else int(blank),
     )
 
 
@@ -337,5 +376,8 @@ def _merged_header(primary: Header, image: Header) -> Header:
     """Add the image's own keywords to the primary header; the primary's win."""
     merged = primary.copy()
     if image is not primary:
-        merged.extend((card for card in image.cards if card.keyword not in _STRUCTURE), unique=True)
+        merged.extend(
+            (card for card in image.cards if card.keyword not in _STRUCTURE and not card.keyword.startswith("NAXIS")),
+            unique=True,
+        )
     return merged

@@ -50,17 +50,20 @@ def make_flat(spectra: FiberSpectra, fits: Sequence[BlazeFit], settings: FlatSet
     masked = (reasons & np.uint8(Reason.OUTLIER_SIGMA | Reason.OUTLIER_LIMIT)) != 0
     for plane in (flat, blaze, e2ds, blaze_error):
         plane[masked] = np.nan
+    flat_error = spectra.e2ds_error / blaze
     for i, fit in enumerate(fits):
         rms[i] = _core.robust_sigma(flat[i, fit.fitted])
         if settings.divide_slow_part:
-            flat[i] /= _core.slow_part(flat[i], settings.slow_width)
+            slow = _core.slow_part(flat[i], settings.slow_width)
+            flat[i] /= slow
+            flat_error[i] /= slow
     return FiberFlat(
         fiber=spectra.fiber,
         e2ds=e2ds,
         blaze=blaze,
         blaze_error=blaze_error,
         flat=flat,
-        flat_error=spectra.e2ds_error / blaze,
+        flat_error=flat_error,
         reasons=reasons,
         rms_before=rms_before,
         rms=rms,

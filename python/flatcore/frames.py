@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from flatcore.errors import InputError, UsageError
-from flatcore.fitsio import FITS_SUFFIXES, FitsImage, open_image, read_header, read_pixels, required
+from flatcore.fitsio import (
+    FITS_SUFFIXES,
+    FitsImage,
+    failed_quality_control,
+    open_image,
+    read_header,
+    read_pixels,
+    required,
+)
 from flatcore.images import Exposure, FrameSet, LeftOut
 from flatcore.instrument import Profile
 
@@ -41,17 +49,25 @@ def find_frames(folder: Path, names: Sequence[str] = ()) -> list[Path]:
         hint = f"; there are {', '.join(known)}" if known else ""
         raise InputError(f"{folder}: no such observation directory{hint}")
     if not names:
-        return _flats_of(folder)
-    found: dict[Path, Path] = {}
+        return _each_once(_flats_of(folder))
+    found: list[Path] = []
     for name in names:
         try:
             matches = _matches(folder, name)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise InputError(f"{name!r}: not a file name or pattern: {error}") from error
         if not matches:
             raise InputError(f"{name}: no such file, neither as a path nor in {folder}")
-        found.update((path.resolve(), path) for path in matches)
-    return sorted(found.values())
+        found += matches
+    return _each_once(found)
+
+
+def _each_once(paths: Sequence[Path]) -> list[Path]:
+    """Sort paths, each file once; of a file and links to it, the file."""
+    by_file: dict[Path, Path] = {}
+    for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
+        by_file.setdefault(path.resolve(), path)
+    return sorted(by_file.values())
 
 
 def _matches(folder: Path, name: str) -> list[Path]:
@@ -116,7 +132,7 @@ def select_frames(
         dprtype = required(frame.header, "DPRTYPE", path, str)
         if dprtype not in FLAT_KINDS:
             raise InputError(f"{path}: DPRTYPE = {dprtype!r}, expected one of {', '.join(FLAT_KINDS)}")
-        if require_qc and frame.header.get("QCC_ALL", True) in (False, 0, "F", "False"):
+        if require_qc and failed_quality_control(frame.header):
             left_out.append(LeftOut(path, "QCC_ALL is false"))
         else:
             kept.append(frame)
@@ -141,7 +157,7 @@ def select_frames(
 def _closest_to_median_level(frames: list[FitsImage], most: int) -> tuple[list[FitsImage], list[LeftOut]]:
     """Keep the frames whose median pixel is closest to that of all; a flickering lamp is left out first."""
     levels = [_level(frame) for frame in frames]
-    middle = float(np.median(levels))
+    middle = float(np.median([level for level in levels if np.isfinite(level)] or [0.0]))
     order = sorted(range(len(frames)), key=lambda i: (abs(levels[i] - middle), frames[i].path.name))
     left_out = [
         LeftOut(
@@ -155,18 +171,10 @@ def _closest_to_median_level(frames: list[FitsImage], most: int) -> tuple[list[F
 
 
 def _level(frame: FitsImage) -> float:
-    """Median of a frame's finite pixels [ADU/s].
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
+    """Median of a frame's finite pixels [ADU/s]; infinite for a dead frame, which is so the first left out."""
     pixels = read_pixels(frame)
     finite = pixels[np.isfinite(pixels)]
-    if finite.size == 0:
-        raise InputError(f"{frame.path}: no pixel has a finite value")
-    return float(np.median(finite))
+    return float(np.median(finite)) if finite.size else np.inf
 
 
 def _check_agreement(frames: Sequence[FitsImage], profile: Profile) -> None:

@@ -12,6 +12,9 @@ from flatcore.errors import CalibrationError
 from flatcore.fitsio import Header
 from flatcore.instrument import Fiber, Traces
 
+# No detector has so many rows.
+FARTHEST_ROW = 1e6
+
 
 def read_traces(header: Header, path: Path) -> NDArray[np.float64]:
     """Read the Chebyshev coefficients of all traces from a LOC file's header.
@@ -99,9 +102,17 @@ def straight_rows(traces: NDArray[np.float64], columns: int) -> NDArray[np.float
 
 
 def order_windows(rows: NDArray[np.float64], fiber: Fiber) -> tuple[tuple[int, int], ...]:
-    """Give first row and number of rows of each order: round(c - below) to round(c + above), halves to even."""
+    """Give first row and number of rows of each order: round(c - below) to round(c + above), halves to even.
+
+    Raises
+    ------
+    ValueError
+        An order is further away than any detector is large.
+    """
     windows = []
-    for centre in rows:
+    for order, centre in enumerate(rows):
+        if not abs(centre) < FARTHEST_ROW:
+            raise ValueError(f"order {order} lies at row {centre:g}")
         first, last = round(float(centre) - fiber.below), round(float(centre) + fiber.above)
         windows.append((first, last - first + 1))
     return tuple(windows)

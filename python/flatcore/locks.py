@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,7 +12,7 @@ from flatcore.errors import InputError, OutputError
 
 
 @contextlib.contextmanager
-def night_lock(folder: Path, timeout_s: float) -> Iterator[None]:
+def night_lock(folder: Path, timeout_s: float, others: Iterable[Path] = ()) -> Iterator[None]:
     """Hold a folder of products for one run; temporary files that a killed run left are removed first.
 
     The lock is a file beside the folder; the system releases it when its holder ends, however that ends.
@@ -23,6 +23,8 @@ def night_lock(folder: Path, timeout_s: float) -> Iterator[None]:
         Where the products go; need not exist yet.
     timeout_s
         How long to wait for another run [s]; 0 refuses at once.
+    others
+        Folders of the same night, in which the holder writes too.
 
     Raises
     ------
@@ -43,7 +45,8 @@ def night_lock(folder: Path, timeout_s: float) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error}") from error
     try:
-        _remove_leftovers(folder)
+        for mine in (folder, *others):
+            _remove_leftovers(mine)
         yield
     finally:
         lock.release()

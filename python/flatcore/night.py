@@ -6,7 +6,7 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from flatcore import calibrations, products
 from flatcore.caldb import CalibrationDatabase
 from flatcore.clock import Clock
+from flatcore.combine import product_stem
+from flatcore.errors import InputError, UsageError
 from flatcore.fitsio import read_header
 from flatcore.frames import fibers_to_extract, find_frames, select_frames
 from flatcore.images import FrameSet
@@ -49,11 +51,11 @@ class Night:
     database: CalibrationDatabase
     clock: Clock
     scratch: Path
-    pid: str = field(default_factory=products.new_pid)
+    pid: str
 
 
 @contextlib.contextmanager
-def prepared(request: NightRequest, clock: Clock) -> Iterator[Night]:
+def prepared(request: NightRequest, clock: Clock, pid: str | None = None) -> Iterator[Night]:
     """Select frames and choose calibrations, without reading a pixel; uncompressed copies live as long as the block.
 
     Raises
@@ -67,7 +69,10 @@ def prepared(request: NightRequest, clock: Clock) -> Iterator[Night]:
             paths = find_frames(request.input_folder, request.files)
             profile = _profile(request.instrument, paths[0])
             profile, settings = resolve(profile, request.preset, [request.settings], request.assignments)
+            _check_box(profile, settings)
             selected = select_frames(paths, profile, settings.input.require_qc, Path(scratch))
+            if not settings.combine.frames:
+                _refuse_namesakes(selected)
             lit, dark = fibers_to_extract(profile, selected.dprtype, request.fiber)
         with clock.stage("calibrations"):
             database = CalibrationDatabase.open(root, request.database_url)
@@ -78,7 +83,42 @@ def prepared(request: NightRequest, clock: Clock) -> Iterator[Night]:
             needed = calibrations.needs(profile, settings, lit)
             mjd = float(np.mean([frame.header["MJDMID"] for frame in selected.frames]))
             chosen = calibrations.choose(needed, database, mjd, settings.calibration, named)
-        yield Night(request, profile, settings, selected, lit, dark, chosen, database, clock, Path(scratch))
+        yield Night(
+            request,
+            profile,
+            settings,
+            selected,
+            lit,
+            dark,
+            chosen,
+            database,
+            clock,
+            Path(scratch),
+            pid or products.new_pid(),
+        )
+
+
+def _check_box(profile: Profile, settings: Settings) -> None:
+    """Refuse cells of the background that are larger than the image."""
+    shape = profile.detector.kept_shape if settings.calibrate.resize else profile.detector.shape
+    if settings.calibrate.background and profile.background.box >= min(shape):
+        raise UsageError(
+            f"background.box = {profile.background.box} must be below the image's rows and columns, "
+            f"{shape[0]} x {shape[1]}"
+        )
+
+
+def _refuse_namesakes(selected: FrameSet) -> None:
+    """Refuse two frames whose products would have the same names."""
+    by_stem: dict[str, Path] = {}
+    for frame in selected.frames:
+        stem = product_stem([frame.path.name])
+        if stem in by_stem:
+            raise InputError(
+                f"{frame.path}: has the name of {by_stem[stem]}; without combining, their products would "
+                "be the same files"
+            )
+        by_stem[stem] = frame.path
 
 
 def _profile(instrument: str | Path | None, first: Path) -> Profile:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flatcore import _core, calibrations, localisation, products
 from flatcore.blaze import fit_orders
+from flatcore.caldb.keys import unix_of_mjd
 from flatcore.calibrate import calibrate
 from flatcore.clock import Clock, Progress
 from flatcore.combine import combine
@@ -33,6 +34,9 @@ from flatcore.settings import Changes, Settings
 from flatcore.straighten import straighten
 
 log = logging.getLogger("flatcore")
+
+# Calibrations of one night have the same time, but for the rounding of MJD.
+SAME_TIME_S = 1.0
 
 # Level of output.debug from which intermediate arrays are kept.
 KEEP_INTERMEDIATES = 2
@@ -132,7 +136,10 @@ def run_night(
         keep_images=keep_images,
     )
     with prepared(request, Clock(progress)) as night:
-        return make(night)
+        result = make(night)
+        if night.settings.output.reference and not result.passed:
+            raise QualityError(f"{obs_dir}: a reference that fails quality control: {failures(result)}")
+        return result
 
 
 def make(night: Night) -> NightResult:
@@ -143,14 +150,18 @@ def make(night: Night) -> NightResult:
     InputError, CalibrationError, OutputError
         As of :func:`run_night`.
     """
-    if night.request.threads is not None:
-        _core.set_threads(night.request.threads)
+    # 0 stands for all cores.
+    _core.set_threads(night.request.threads or 0)
     with night.clock.stage("calibrations"):
         loaded = calibrations.load(night.chosen, night.profile, night.settings, night.scratch)
         traces = {name: _traces(name, night.profile, loaded) for name in night.lit}
     folder = night.request.output_folder
     saves = night.settings.output.save
-    with night_lock(folder, night.request.lock_timeout_s) if saves else contextlib.nullcontext():
+    with (
+        night_lock(folder, night.request.lock_timeout_s, night.request.other_folders)
+        if saves
+        else contextlib.nullcontext()
+    ):
         context = products.RunContext(folder, night.pid, night.profile, night.settings, loaded)
         with night.clock.stage("straighten"):
             straight_profiles, unkept = _straight_profiles(context, night.lit)
@@ -160,7 +171,10 @@ def make(night: Night) -> NightResult:
         for group in _groups(night.selected, night.settings):
             images.append(_make_image(group, run, unkept))
             unkept = {}
-    result = NightResult(
+        if saves and night.settings.output.database:
+            with night.clock.stage("database"):
+                _register(images, run)
+    return NightResult(
         obs_dir=night.request.obs_dir,
         instrument=night.profile.name,
         images=tuple(images),
@@ -170,11 +184,6 @@ def make(night: Night) -> NightResult:
         warnings=tuple(run.warnings),
         seconds=night.clock.seconds,
     )
-    if night.settings.output.reference and not result.passed:
-        raise QualityError(
-            f"{night.request.obs_dir}: a reference (--ref) that fails quality control: {failures(result)}"
-        )
-    return result
 
 
 def _groups(selected: FrameSet, settings: Settings) -> list[tuple[FitsImage, ...]]:
@@ -209,9 +218,6 @@ def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Im
             written = products.write_products(combined, results, unkept, maps, run.context)
             if settings.output.debug >= KEEP_INTERMEDIATES:
                 products.write_intermediates(night.request.debug_folder, combined, calibrated, straight, results)
-        if settings.output.database:
-            with clock.stage("database"):
-                _register(written, results, run)
     keeps = night.request.keep_images or settings.output.figures > 0
     return ImageResult(
         stem=combined.stem,
@@ -282,18 +288,32 @@ def _make_fiber(name: str, straight: Image, readnoise_e: float, combined: Combin
     return result
 
 
-def _register(written: Sequence[Product], results: Mapping[str, FiberResult], run: _Run) -> None:
+def _register(images: Sequence[ImageResult], run: _Run) -> None:
     """Add flats and blazes of the fibres that passed quality control to the calibration database.
 
-    Reference calibrations come together or not at all.
+    Reference calibrations come together or not at all. A flat or blaze of another night that has the same name stays.
     """
     reference = run.night.settings.output.reference
-    if reference and not all(result.qc.passed for result in results.values()):
+    whole = all(fiber.qc.passed for image in images for fiber in image.fibers.values())
+    if reference and not whole:
         return
     passed = [
         product.path
-        for product in written
-        if product.kind in ("FF_FLAT", "FF_BLAZE") and results[product.fiber].qc.passed
+        for image in images
+        for product in image.products
+        if product.kind in ("FF_FLAT", "FF_BLAZE") and image.fibers[product.fiber].qc.passed
     ]
-    if passed:
-        run.night.database.add_files(passed, pid=run.context.pid, reference=reference, replace=True)
+    times = {image.stem: unix_of_mjd(image.header["MJDMID"]) for image in images}
+    others = {
+        record.filename
+        for key in ("FLAT", "BLAZE")
+        for record in run.night.database.records(key)
+        if not any(abs(record.unixtime - time) < SAME_TIME_S for time in times.values())
+    }
+    taken = [path for path in passed if path.name in others]
+    if taken:
+        names = ", ".join(path.name for path in taken)
+        run.warn([f"not registered, since another night's calibrations have these names: {names}"])
+    new = [path for path in passed if path not in taken]
+    if new:
+        run.night.database.add_files(new, pid=run.context.pid, reference=reference, replace=True)

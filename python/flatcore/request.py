@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flatcore.errors import UsageError
 from flatcore.settings import Changes
 
 
@@ -39,6 +40,15 @@ class NightRequest:
     database_url: str | None = None
     lock_timeout_s: float = 600.0
 
+    def __post_init__(self) -> None:
+        """Make the data root absolute, and take off a closing slash; refuse what is no name of a folder below it."""
+        name = self.obs_dir.rstrip("/")
+        parts = Path(name).parts
+        if not parts or Path(name).is_absolute() or ".." in parts or name == ".":
+            raise UsageError(f"OBS_DIR = {self.obs_dir!r}: expected the name of a folder under the data root's tmp")
+        object.__setattr__(self, "obs_dir", name)
+        object.__setattr__(self, "data_root", Path(self.data_root).absolute())
+
     @property
     def input_folder(self) -> Path:
         """Folder of the frames."""
@@ -48,6 +58,11 @@ class NightRequest:
     def output_folder(self) -> Path:
         """Folder of the products."""
         return self.data_root / (self.out_dir or "red") / self.obs_dir
+
+    @property
+    def other_folders(self) -> tuple[Path, Path]:
+        """Folders beside that of the products in which the run writes."""
+        return self.debug_folder, self.plot_folder
 
     @property
     def debug_folder(self) -> Path:

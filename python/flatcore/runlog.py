@@ -17,8 +17,8 @@ EXTRA = ("stage", "seconds")
 
 
 @contextlib.contextmanager
-def log_file(folder: Path, pid: str, run: RunSettings) -> Iterator[Path]:
-    """Write every message of the block to ``<folder>/<pid>.jsonl``.
+def log_file(data_root: Path, pid: str, run: RunSettings) -> Iterator[None]:
+    """Write every message of the block to ``<data root>/log/<pid>.jsonl``; nothing where there is no data root.
 
     Each line holds time (UTC), level, program, shortname, recipe_kind, pid, message, and what the message is about.
 
@@ -27,9 +27,12 @@ def log_file(folder: Path, pid: str, run: RunSettings) -> Iterator[Path]:
     OutputError
         The folder cannot be written.
     """
-    path = folder / f"{pid}.jsonl"
+    path = data_root / "log" / f"{pid}.jsonl"
+    if not data_root.is_dir():
+        yield
+        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error}") from error
@@ -39,7 +42,7 @@ def log_file(folder: Path, pid: str, run: RunSettings) -> Iterator[Path]:
     logger.setLevel(logging.DEBUG)
     logger.addHandler(handler)
     try:
-        yield path
+        yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)

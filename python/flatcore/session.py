@@ -6,24 +6,27 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from flatcore.caldb import RunLog
+from flatcore.caldb import RunLog, RunRecord
 from flatcore.caldb.runs import Ending
 from flatcore.clock import Clock, Progress
 from flatcore.errors import FlatcoreError
-from flatcore.fitsio import sha256_of
+from flatcore.fitsio import read_header, sha256_of
 from flatcore.night import Night, prepared
+from flatcore.products import new_pid, straight_profile_path
 from flatcore.recipe import make
 from flatcore.request import NightRequest
 from flatcore.results import NightResult
 from flatcore.runlog import log_file
+from flatcore.settings import RunSettings, run_settings
 from flatcore.summary import summary_of
 
 log = logging.getLogger("flatcore")
@@ -98,30 +101,34 @@ def run_session(
     FlatcoreError
         As of :func:`flatcore.run_night`; the record tells too.
     """
-    clock = Clock(progress)
-    with prepared(request, clock) as night:
-        if _wants_figures(night):
-            # Before the work: a missing matplotlib is told now, not after minutes.
-            import flatcore.plots  # noqa: F401, PLC0415
-        if not night.settings.output.save:
+    settings = run_settings(request.preset, [request.settings], request.assignments)
+    if not settings.output.save:
+        with prepared(request, Clock(progress)) as night:
+            _check_figures(night)
             return _finished(night, make(night), {})
+    pid = new_pid()
+    runs = RunLog.open(request.data_root, request.database_url)
+    with (
+        log_file(request.data_root, pid, settings.run),
+        _Recorded(runs, request.obs_dir, pid, settings.run) as record,
+        prepared(request, Clock(progress), pid) as night,
+    ):
+        _check_figures(night)
         fingerprint = fingerprint_of(night)
-        runs = RunLog.open(request.data_root, request.database_url)
-        if skip_existing:
-            earlier = _same_run(runs, request.obs_dir, fingerprint)
-            if earlier is not None:
-                log.info("%s: nothing to do, %s made it", request.obs_dir, earlier.pid)
-                return SessionResult(None, earlier.pid, earlier.record | {"skipped": True})
-        with log_file(request.data_root / "log", night.pid, night.settings.run), _recorded(runs, night) as finish:
-            _tell_start(night)
-            with _hashes(night) as hashes:
-                result = make(night)
-                inputs = {name: hashed.result() for name, hashed in hashes.items()}
-            figures = _figures(night, result)
-            outcome = _finished(night, result, {"fingerprint": fingerprint, "input_sha256": inputs}, figures)
-            finish("done" if result.passed else "failed-qc", 0 if result.passed else 4, outcome.summary)
-            log.info("%s: done, %d products", request.obs_dir, len(result.products))
-            return outcome
+        earlier = _same_run(runs, night, fingerprint) if skip_existing else None
+        if earlier is not None:
+            log.info("%s: nothing to do, %s made it", request.obs_dir, earlier.pid)
+            return SessionResult(None, earlier.pid, {**earlier.record, "skipped": True})
+        record.start(night.profile.name)
+        _tell_start(night)
+        with _hashes(night) as hashes:
+            result = make(night)
+            inputs = {name: hashed.result() for name, hashed in hashes.items()}
+        figures = _figures(night, result)
+        outcome = _finished(night, result, {"fingerprint": fingerprint, "input_sha256": inputs}, figures)
+        record.finish("done" if result.passed else "failed-qc", 0 if result.passed else 4, outcome.summary)
+        log.info("%s: done, %d products", request.obs_dir, len(result.products))
+        return outcome
 
 
 def fingerprint_of(night: Night) -> str:
@@ -144,56 +151,78 @@ def fingerprint_of(night: Night) -> str:
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _same_run(runs: RunLog, obs_dir: str, fingerprint: str) -> Any:
-    """Give the latest finished run of the same fingerprint whose products are all there."""
-    for run in runs.records(obs_dir):
+def _same_run(runs: RunLog, night: Night, fingerprint: str) -> RunRecord | None:
+    """Give the latest finished run of the same fingerprint if its products are all there, and still its own."""
+    kept = products_of_profiles(night)
+    for run in runs.records(night.request.obs_dir):
         if run.status in ("done", "failed-qc") and run.record.get("fingerprint") == fingerprint:
-            products = run.record.get("products", [])
-            whole = all(_is_there(product) for product in products)
-            return run if products and whole else None
+            made = run.record.get("products", [])
+            whole = all(_is_of(run.pid, product) for product in made) and all(path.is_file() for path in kept)
+            return run if made and whole else None
     return None
 
 
-def _is_there(product: Mapping[str, Any]) -> bool:
+def products_of_profiles(night: Night) -> list[Path]:
+    """Where the straightened order profiles lie, which a run may have read instead of making them."""
+    shapel = next(file.path for file in night.chosen if file.keyname == "SHAPEL")
+    return [straight_profile_path(night.request.output_folder, shapel, fiber) for fiber in night.lit]
+
+
+def _is_of(pid: str, product: Mapping[str, Any]) -> bool:
+    """Tell whether a product is there, and was not made anew by another run, with other settings perhaps."""
     path = Path(product["path"])
-    return path.is_file() and path.stat().st_size == product["bytes"]
+    if not path.is_file() or path.stat().st_size != product["bytes"]:
+        return False
+    return bool(product["kind"] == "ORDERP_STRAIGHT" or read_header(path).get("DRSPID") == pid)
 
 
-@contextmanager
-def _recorded(runs: RunLog, night: Night) -> Iterator[Callable[[Ending, int, Mapping[str, Any]], None]]:
-    """Record a run as running, and how it ended, however it ended."""
-    run = night.settings.run
-    runs.start(
-        pid=night.pid,
-        obs_dir=night.request.obs_dir,
-        instrument=night.profile.name,
-        program=run.program,
-        shortname=run.shortname,
-        recipe_kind=run.recipe_kind,
-    )
+class _Recorded(AbstractContextManager["_Recorded"]):
+    """The record of a run: that it runs, and how it ended, however it ended.
 
-    ended = False
+    A run that fails before it starts is recorded too, but makes no database for that.
+    """
 
-    def finish(status: Ending, exit_status: int, record: Mapping[str, Any]) -> None:
-        nonlocal ended
-        if not ended:
-            ended = True
-            runs.finish(night.pid, status, exit_status, record)
+    def __init__(self, runs: RunLog, obs_dir: str, pid: str, run: RunSettings) -> None:
+        self._runs, self._obs_dir, self._pid, self._run = runs, obs_dir, pid, run
+        self._started = self._ended = False
 
-    try:
-        yield finish
-    except KeyboardInterrupt as interrupt:
-        log.error("interrupted", extra=FILE_ONLY)
-        finish("interrupted", exit_status_of(interrupt), {"error": "interrupted"})
-        raise
-    except FlatcoreError as error:
-        log.error("%s", error, extra=FILE_ONLY)
-        finish("error", error.exit_status, {"error": str(error)})
-        raise
-    except Exception as error:
-        log.exception("internal error", extra=FILE_ONLY)
-        finish("error", 1, {"error": repr(error)})
-        raise
+    def start(self, instrument: str) -> None:
+        """Record the run as running."""
+        run = self._run
+        self._runs.start(
+            pid=self._pid,
+            obs_dir=self._obs_dir,
+            instrument=instrument,
+            program=run.program,
+            shortname=run.shortname,
+            recipe_kind=run.recipe_kind,
+        )
+        self._started = True
+
+    def finish(self, status: Ending, exit_status: int, record: Mapping[str, Any]) -> None:
+        """Record how the run ended; once."""
+        if not self._ended:
+            self._ended = True
+            self._runs.finish(self._pid, status, exit_status, record)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            log.error("interrupted", extra=FILE_ONLY)
+            self._fail("interrupted", exit_status_of(error), "interrupted")
+        elif isinstance(error, FlatcoreError):
+            log.error("%s", error, extra=FILE_ONLY)
+            self._fail("error", error.exit_status, str(error))
+        elif isinstance(error, Exception):
+            log.error("internal error", exc_info=error, extra=FILE_ONLY)
+            self._fail("error", 1, repr(error))
+
+    def _fail(self, status: Ending, exit_status: int, text: str) -> None:
+        if not self._started and self._runs.exists():
+            self.start("")
+        if self._started:
+            self.finish(status, exit_status, {"error": text})
 
 
 def exit_status_of(interrupt: KeyboardInterrupt) -> int:
@@ -219,6 +248,12 @@ def _tell_start(night: Night) -> None:
         " ".join(night.lit),
         night.pid,
     )
+
+
+def _check_figures(night: Night) -> None:
+    """Look for matplotlib before the work: where it is missing this is told now, not after minutes."""
+    if _wants_figures(night):
+        import flatcore.plots  # noqa: F401, PLC0415
 
 
 def _wants_figures(night: Night) -> bool:

@@ -14,6 +14,8 @@ from flatcore.instrument import Flip, Profile, explain, profile_with
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0)]
+# What FITS headers hold: printable ASCII, on one card.
+Name = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=60)]
 
 
 class _Section(BaseModel):
@@ -160,9 +162,9 @@ class OutputSettings(_Section):
 class RunSettings(_Section):
     """How the run calls itself in logs, headers and records; ``parallel``: one of several at once, without display."""
 
-    program: Annotated[str, Field(min_length=1)] = "flatcore"
-    shortname: str = "FF"
-    recipe_kind: str = ""
+    program: Annotated[Name, Field(min_length=1)] = "flatcore"
+    shortname: Name = "FF"
+    recipe_kind: Name = ""
     parallel: bool = False
 
 
@@ -240,22 +242,42 @@ def resolve(
     UsageError
         An unknown preset, section or key, or a value out of range; the message names it.
     """
+    assignments = list(assignments)
+    settings = run_settings(preset, changes, assignments)
+    for text in assignments:
+        for section, table in parse_assignment(text).items():
+            if _is_setting(section, table):
+                continue
+            if _is_profile_value(profile, section, table):
+                profile = profile_with(profile, {section: table}, f"--set {text}")
+            else:
+                raise UsageError(f"--set {text}: unknown setting{_closest(profile, section, table)}")
+    return profile, settings
+
+
+def run_settings(preset: str, changes: Iterable[Changes], assignments: Iterable[str]) -> Settings:
+    """Give a run's settings before its instrument is known; assignments to the profile are left to :func:`resolve`.
+
+    Raises
+    ------
+    UsageError
+        An unknown preset, or a value out of range.
+    """
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: unknown; expected one of {', '.join(PRESETS)}")
     tables: dict[str, dict[str, Any]] = {}
-    _lay(tables, PRESETS[preset])
-    for change in changes:
+    for change in (PRESETS[preset], *changes):
         _lay(tables, change)
     for text in assignments:
         for section, table in parse_assignment(text).items():
             if _is_setting(section, table):
                 _lay(tables, {section: table})
-            elif _is_profile_value(profile, section, table):
-                profile = profile_with(profile, {section: table}, f"--set {text}")
-            else:
-                raise UsageError(f"--set {text}: unknown setting{_closest(profile, section, table)}")
+    return _validated(tables)
+
+
+def _validated(tables: Changes) -> Settings:
     try:
-        return profile, Settings.model_validate(tables)
+        return Settings.model_validate(tables)
     except ValidationError as error:
         raise UsageError(f"settings: {explain(error)}") from error
 

@@ -214,8 +214,9 @@ def test_ref(night, capsys):
     assert run("calib", "list", "--data-root", night, "--key", "FLAT", "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)["calibrations"]
     assert row["reference"] is True
-    said = refused(capsys, 4, "run", OBS_DIR, "--data-root", night, "--ref", "--set", "qc.max_rms=0.0001")
-    assert "a reference (--ref) that fails quality control" in said and "fibre AB" in said
+    made = Made(capsys, night, "--ref", "--set", "qc.max_rms=0.0001", statuses=(4,), fiber="AB")
+    assert "a reference (--ref) that fails quality control" in made.said and "fibre AB" in made.said
+    assert made.summary["passed"] is False
     assert fits.getheader(next((night / "red" / OBS_DIR).glob("*_flat_AB.fits")))["QCC_ALL"] is False
 
 

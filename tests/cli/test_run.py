@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from flatcore import _core, run_night
 from tests.cli.command import OBS_DIR, edit, files_below, frames_of, refused, run
 
 
@@ -329,3 +330,90 @@ def test_simulate_writes_a_night_that_runs(tmp_path, capsys):
 def test_simulate_refuses_what_it_cannot_do(tmp_path, capsys):
     assert "signal" in refused(capsys, 2, "simulate", tmp_path, "--signal", "-5", "--quiet")
     assert "SPIRO" in refused(capsys, 2, "simulate", tmp_path, "--instrument", "SPIRO", "--quiet")
+
+
+def test_frames_of_one_name_from_two_nights(night, capsys):
+    other = night / "tmp" / "2020-09-01"
+    shutil.copytree(night / "tmp" / OBS_DIR, other)
+    names = [frames_of(night)[0], other / frames_of(night)[0].name]
+    said = refused(capsys, 3, "run", OBS_DIR, *names, "--data-root", night, "--combine", "False")
+    assert "without combining, their products would be the same files" in said
+
+
+def test_flats_of_another_night_with_the_same_name_stay_registered(night, capsys):
+    assert run("run", OBS_DIR, "--data-root", night, "--fiber", "C", "--quiet") == 0
+    other = night / "tmp" / "2020-09-01"
+    shutil.copytree(night / "tmp" / OBS_DIR, other)
+    for path in other.iterdir():
+        edit(path, MJDMID=fits.getheader(path)["MJDMID"] + 1)
+    capsys.readouterr()
+    assert run("run", "2020-09-01", "--data-root", night, "--fiber", "C", "--quiet") == 0
+    assert "not registered, since another night's calibrations have these names" in capsys.readouterr().err
+    assert run("calib", "list", "--data-root", night, "--key", "FLAT", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["calibrations"]
+    assert row["humantime"].startswith("2020-08-31")
+
+
+@pytest.mark.parametrize("name", ["/absolute", "..", "../tmp/2020-08-31", "", "."])
+def test_obs_dir_is_a_folder_below_tmp(night, capsys, name):
+    assert "expected the name of a folder" in refused(capsys, 2, "run", name, "--data-root", night)
+
+
+def test_a_closing_slash_and_a_relative_root(night, capsys, monkeypatch):
+    monkeypatch.chdir(night.parent)
+    assert run("run", f"{OBS_DIR}/", "--data-root", night.name, "--fiber", "C", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["obs_dir"] == OBS_DIR
+    assert all(product["path"].startswith(str(night)) for product in result["products"])
+
+
+def test_a_link_to_a_frame_is_no_second_frame(night, capsys):
+    (night / "tmp" / OBS_DIR / "alink_pp.fits").symlink_to(frames_of(night)[0])
+    assert run("run", OBS_DIR, "--data-root", night, "--fiber", "C", "--json", "--nosave") == 0
+    assert len(json.loads(capsys.readouterr().out)["images"][0]["inputs"]) == 4
+
+
+def test_headers_that_fits_cannot_hold(night, capsys):
+    path = frames_of(night)[0]
+    edit(path, QCC001N="of the frame", QCC002N="another")
+    raw = path.read_bytes().replace(b"OBJECT  = 'Calibration'", b"TEMPX   = NaN          ", 1)
+    path.write_bytes(raw)
+    path.rename(path.with_name("flät_pp.fits"))
+    assert run("run", OBS_DIR, "--data-root", night, "--fiber", "C", "--quiet") == 0
+    capsys.readouterr()
+    header = fits.getheader(next((night / "red" / OBS_DIR).glob("*_blaze_C.fits")))
+    assert header["QCC001N"] == "max_rms" and "QCC002N" not in header and "TEMPX" not in header
+    assert any("\\xe4" in str(header[f"INF1{i:03d}"]) for i in range(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--shortname", "été"), "run.shortname"),
+        (("--set", "background.box=5000"), "background.box = 5000 must be below"),
+        (("--threads", "5000"), "5000"),
+        (("--listing", "--json"), "--json"),
+    ],
+)
+def test_values_that_cannot_be(night, capsys, options, said):
+    assert said in refused(capsys, 2, "run", OBS_DIR, "--data-root", night, *options)
+
+
+def test_frames_without_a_value(night, capsys):
+    for path in frames_of(night):
+        with fits.open(path, mode="update") as hdus:
+            hdus[1].data[:] = np.nan
+    assert run("run", OBS_DIR, "--data-root", night) == 4
+    captured = capsys.readouterr()
+    assert "no blaze: no flux" in captured.err and "none" in captured.out
+    header = fits.getheader(next((night / "red" / OBS_DIR).glob("*_blaze_AB.fits")))
+    assert header["EFFRON"] == "NaN" and header["QCC_ALL"] is False
+
+
+def test_threads_of_one_run_are_not_the_next_ones(small_night):
+    def threads(count):
+        run_night(OBS_DIR, data_root=small_night, fiber="C", threads=count, settings={"output": {"save": False}})
+        return _core.threads()
+
+    assert threads(1) == 1
+    assert threads(None) == os.cpu_count()

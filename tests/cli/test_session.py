@@ -196,3 +196,33 @@ def test_runs_list_and_show(night, capsys):
     out = capsys.readouterr().out
     for text in (pid, frames_of(night)[0].name, "closest in time", "FF_BLAZE", "max_rms"):
         assert text in out
+
+
+def test_skip_existing_sees_products_of_other_settings(night, capsys):
+    first = Made(capsys, night)
+    Made(capsys, night, "--set", "blaze.cut=0.3")
+    again = Made(capsys, night, "--skip-existing")
+    assert not again.summary.get("skipped")
+    assert again.header()["BLAZSCUT"] == 0.1 == first.header()["BLAZSCUT"]
+    # The order profile that this run only read is needed too.
+    next((night / "red" / OBS_DIR).glob("*orderps_C.fits")).unlink()
+    assert not Made(capsys, night, "--skip-existing").summary.get("skipped")
+    assert Made(capsys, night, "--skip-existing").summary.get("skipped")
+
+
+def test_a_run_that_fails_before_it_starts_is_told_too(night, capsys):
+    refused(capsys, 3, "run", OBS_DIR, "nothing.fits", "--data-root", night)
+    (log,) = (night / "log").glob("*.jsonl")
+    assert "nothing.fits" in log.read_text()
+    (record,) = RunLog.open(night).records()
+    assert (record.status, record.exit_status) == ("error", 3)
+    assert "nothing.fits" in record.record["error"]
+
+
+def test_leftovers_beside_the_products_are_removed_too(night, capsys):
+    for name in ("red", "plot", "debug"):
+        folder = night / name / OBS_DIR
+        folder.mkdir(parents=True)
+        (folder / ".x.fits.999.tmp").write_text("half")
+    Made(capsys, night)
+    assert not list(night.rglob("*.tmp"))

@@ -30,8 +30,8 @@ def test_hdus_in_their_order(result):
     names = {
         "FF_FLAT": ["FLAT", "ERROR", "MASK", "QC", "SETTINGS", "INPUTS"],
         "FF_BLAZE": ["BLAZE", "ERROR", "MASK", "E2DS", "E2DSERR", "BLAZEPAR", "QC", "SETTINGS", "INPUTS"],
-        "EXT_E2DS_LL": ["E2DSLL", "E2DSCC", "E2DS", "WINDOWS", "SETTINGS", "INPUTS"],
-        "ORDERP_STRAIGHT": ["ORDERP"],
+        "EXT_E2DS_LL": ["E2DSLL", "E2DSCC", "E2DS", "QC", "WINDOWS", "SETTINGS", "INPUTS"],
+        "ORDERP_STRAIGHT": ["ORDERP", "SETTINGS", "INPUTS"],
     }
     for kind, expected in names.items():
         with fits.open(product(night, kind), checksum=True) as hdus:
@@ -41,7 +41,7 @@ def test_hdus_in_their_order(result):
             assert all({"CHECKSUM", "DATASUM"} <= set(hdu.header) for hdu in hdus)
     with fits.open(product(night, "DEBUG_BACK", "")) as hdus:
         assert [hdu.name for hdu in hdus[1:]] == [
-            "CORRECTED", "ORIGINAL", "LOCALCORR", "MASKED", "LOCAL", "GLOBAL", "CELLS",
+            "CORRECTED", "ORIGINAL", "LOCALCORR", "MASKED", "LOCAL", "GLOBAL", "CELLS", "SETTINGS", "INPUTS",
         ]  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def test_tables(result):
 def test_background_planes(result):
     night, _ = result
     with fits.open(product(night, "DEBUG_BACK", "")) as hdus:
-        planes = {hdu.name: hdu.data for hdu in hdus[1:]}
+        planes = {hdu.name: hdu.data for hdu in hdus[1:] if hdu.is_image}
     np.testing.assert_array_equal(planes["CORRECTED"], planes["ORIGINAL"] - planes["GLOBAL"])
     np.testing.assert_array_equal(planes["LOCALCORR"], planes["ORIGINAL"] - planes["LOCAL"])
     lit = np.isnan(planes["MASKED"]) & np.isfinite(planes["LOCALCORR"])

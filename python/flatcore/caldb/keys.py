@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flatcore.errors import InputError, UsageError
-from flatcore.fitsio import read_header, required
+from flatcore.fitsio import failed_quality_control, read_header, required
 
 DAY_S = 86_400.0
 MJD_OF_UNIX_EPOCH = 40_587.0
@@ -178,9 +178,10 @@ def iso_utc(unixtime: float, timespec: str = "milliseconds") -> str:
 
 
 def _refuse_failed(header: Mapping[str, Any], path: Path) -> None:
-    passed = header.get("QCC_ALL", True)
-    if str(passed).strip().upper() in ("FALSE", "F", "0"):
-        raise InputError(f"{path}: failed its quality control (QCC_ALL = {passed!r}); it cannot be a calibration")
+    if failed_quality_control(header):
+        raise InputError(
+            f"{path}: failed its quality control (QCC_ALL = {header['QCC_ALL']!r}); it cannot be a calibration"
+        )
 
 
 def _key_of_header(header: Mapping[str, Any], path: Path) -> str:

@@ -99,6 +99,10 @@ class RunLog:
         """
         return cls(Backend.of(data_root, url))
 
+    def exists(self) -> bool:
+        """Tell whether there is a database; one that is not a file is taken to be there."""
+        return self.backend.file is None or self.backend.file.is_file()
+
     @property
     def name(self) -> str:
         """The database as messages show it."""

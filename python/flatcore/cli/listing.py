@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,16 @@ from rich.table import Table
 
 from flatcore.errors import FlatcoreError, InputError
 from flatcore.fitsio import FITS_SUFFIXES, read_header
-from flatcore.request import NightRequest
+
+PIPED_WIDTH = 10_000
 
 
 def print_listing(obs_dir: str | None, options: Mapping[str, Any], most: int | None) -> None:
     """Print the observation directories, or the files of the one given; at most so many."""
-    request = NightRequest(
-        obs_dir or "",
-        Path(options["data_root"]),
-        in_dir=Path(options["force_indir"]) if options["force_indir"] else None,
-    )
-    folder = request.input_folder
+    folder = Path(options["data_root"]) / (options["force_indir"] or "tmp") / (obs_dir or "")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory")
-    _print(_files(folder) if request.obs_dir else _directories(folder), most)
+    _print(_files(folder) if obs_dir else _directories(folder), most)
 
 
 def _print(table_and_rows: tuple[Table, list[tuple[str, ...]]], most: int | None) -> None:
@@ -32,7 +29,8 @@ def _print(table_and_rows: tuple[Table, list[tuple[str, ...]]], most: int | None
     shown = rows[:most]
     for row in shown:
         table.add_row(*row)
-    console = Console()
+    # What is piped to a file or a program is never cut.
+    console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     console.print(table)
     if len(shown) < len(rows):
         console.print(f"{len(shown)} of {len(rows)}; --listingall shows all")

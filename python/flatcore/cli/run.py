@@ -146,7 +146,7 @@ def _file(name: str, key: str, text: str, *aliases: str) -> Callable[[_Command],
     help="Figures: 0 off, 1 interactive, 2 save, 3 and 4 save with more detail.",
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads; all cores by default. Results do not depend on it."
+    "--threads", type=click.IntRange(1, 256), help="Threads; all cores by default. Results do not depend on it."
 )
 @click.option(
     "--lock-timeout",
@@ -191,6 +191,8 @@ def command(obs_dir: str | None, files: tuple[str, ...], **options: Any) -> int:
     pass quality control also to the calibration database.
     """
     if options["listing"] or options["listingall"]:
+        if options["as_json"]:
+            raise click.UsageError("--json tells of a run; --listing is a table for people.")
         from flatcore.cli.listing import print_listing  # noqa: PLC0415 - keeps help instant
 
         print_listing(obs_dir, options, None if options["listingall"] else MOST_LISTED)
@@ -216,6 +218,8 @@ def command(obs_dir: str | None, files: tuple[str, ...], **options: Any) -> int:
         from flatcore.cli.special import interact  # noqa: PLC0415
 
         interact(outcome)
+    if options["ref"] and not outcome.passed:
+        click.echo("error: a reference (--ref) that fails quality control; nothing was registered", err=True)
     return 0 if outcome.passed else 4
 
 

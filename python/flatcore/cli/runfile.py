@@ -38,6 +38,8 @@ def defaults_from(name: str, command: click.Command) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
     for key, value in _table(path).items():
         parameter = known.get(key) or known.get(key.replace("_", "-"))
+        if value == "None" and not (parameter and _can_be_none(parameter)):
+            continue
         if parameter is None or parameter.name is None:
             close = difflib.get_close_matches(key, known, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
@@ -46,8 +48,16 @@ def defaults_from(name: str, command: click.Command) -> dict[str, Any]:
     return defaults
 
 
+def _can_be_none(parameter: click.Parameter) -> bool:
+    """Tell whether None is one of an option's own values, and does not stand for no value."""
+    return isinstance(parameter.type, click.Choice) and "None" in parameter.type.choices
+
+
 def _table(path: Path) -> dict[str, Any]:
-    text = path.read_text()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--crunfile {path}: cannot be read: {error}") from error
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as toml_error:
@@ -59,7 +69,7 @@ def _table(path: Path) -> dict[str, Any]:
             raise UsageError(f"--crunfile {path}: neither TOML ({toml_error}) nor INI ({error})") from error
         if not parser.has_section("run"):
             raise UsageError(f"--crunfile {path}: no [run] section") from toml_error
-        return {key: value for key, value in parser.items("run") if value not in ("", "None")}
+        return {key: value for key, value in parser.items("run") if value}
     run = table.pop("run", {})
     if not isinstance(run, dict) or any(isinstance(value, dict) for value in table.values()):
         raise UsageError(f"--crunfile {path}: expected options by name, or a table [run] of them")

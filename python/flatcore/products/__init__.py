@@ -69,7 +69,7 @@ def write_products(
             plan(kind, fiber, path, partial(maker, kind, combined, result, run))
     for fiber, image in straight_profiles.items():
         hdus = partial(orderps_hdus, combined, fiber, image, _profile_hash(run, fiber), run)
-        plan("ORDERP_STRAIGHT", fiber, straight_profile_path(run, fiber), hdus)
+        plan("ORDERP_STRAIGHT", fiber, _kept_path(run, fiber), hdus)
     if background is not None:
         path = run.folder / f"{combined.stem}_background.fits"
         plan("DEBUG_BACK", "", path, partial(background_hdus, combined, background, run))
@@ -77,24 +77,24 @@ def write_products(
     return tuple(Product(kind, fiber, path, sha256_of(path)) for kind, fiber, path in products)
 
 
-def straight_profile_path(run: RunContext, fiber: str) -> Path:
+def straight_profile_path(folder: Path, shapel: Path, fiber: str) -> Path:
     """Where a fibre's straightened order profile is kept; named from the SHAPEL file."""
-    return run.folder / f"{_bare(run.calibrations.file('SHAPEL').path)}_orderps_{fiber}.fits"
+    return folder / f"{shapel.name.split('.fits')[0]}_orderps_{fiber}.fits"
+
+
+def _kept_path(run: RunContext, fiber: str) -> Path:
+    return straight_profile_path(run.folder, run.calibrations.file("SHAPEL").path, fiber)
 
 
 def is_kept(run: RunContext, fiber: str) -> bool:
     """Tell whether a straightened order profile is kept that was made from the same files."""
-    path = straight_profile_path(run, fiber)
+    path = _kept_path(run, fiber)
     return path.is_file() and read_header(path).get("CDBHASH") == _profile_hash(run, fiber)
 
 
 def read_straight_profile(run: RunContext, fiber: str) -> Image:
     """Read a kept straightened order profile."""
-    return read_image(straight_profile_path(run, fiber))[1]
-
-
-def _bare(path: Path) -> str:
-    return path.name.split(".fits")[0]
+    return read_image(_kept_path(run, fiber))[1]
 
 
 def _profile_hash(run: RunContext, fiber: str) -> str:

@@ -43,6 +43,11 @@ def _mask_hdu(result: FiberResult) -> Any:
     return hdu
 
 
+def _tables(combined: CombinedImage, run: RunContext) -> list[Any]:
+    """Tables that every product has."""
+    return [settings_table(run), inputs_table(combined, run)]
+
+
 def flat_hdus(kind: str, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
     """FF_FLAT: flat, error, mask."""
     flat = result.flat
@@ -52,8 +57,7 @@ def flat_hdus(kind: str, combined: CombinedImage, result: FiberResult, run: RunC
         _image(flat.flat_error, "ERROR", comment="photon and read noise"),
         _mask_hdu(result),
         qc_table(result),
-        settings_table(run),
-        inputs_table(combined, run),
+        *_tables(combined, run),
     ]
 
 
@@ -70,8 +74,7 @@ def blaze_hdus(kind: str, combined: CombinedImage, result: FiberResult, run: Run
         _image(result.spectra.e2ds_error / divisor, "E2DSERR", unit, "photon and read noise"),
         parameter_table(result, divisor, unit),
         qc_table(result),
-        settings_table(run),
-        inputs_table(combined, run),
+        *_tables(combined, run),
     ]
 
 
@@ -89,9 +92,9 @@ def e2dsll_hdus(kind: str, combined: CombinedImage, result: FiberResult, run: Ru
         ),
         _image(result.spectra.e2dscc, "E2DSCC", comment="1 kept, 0 rejected"),
         _image(result.spectra.e2ds / divisor, "E2DS", unit, "extracted flux, not masked"),
+        qc_table(result),
         table,
-        settings_table(run),
-        inputs_table(combined, run),
+        *_tables(combined, run),
     ]
 
 
@@ -99,7 +102,8 @@ def orderps_hdus(combined: CombinedImage, fiber: str, image: Image, profile_hash
     """ORDERP_STRAIGHT: the straightened order profile."""
     header = run_header("ORDERP_STRAIGHT", combined, run, fiber)
     header["CDBHASH"] = (profile_hash, "of the files this is made from")
-    return [fits.PrimaryHDU(header=header), _image(image, "ORDERP", comment="straightened order profile")]
+    profile = _image(image, "ORDERP", comment="straightened order profile")
+    return [fits.PrimaryHDU(header=header), profile, *_tables(combined, run)]
 
 
 def background_hdus(combined: CombinedImage, maps: BackgroundMaps, run: RunContext) -> list[Any]:
@@ -117,4 +121,5 @@ def background_hdus(combined: CombinedImage, maps: BackgroundMaps, run: RunConte
         ("GLOBAL", maps.global_map, "global map"),
         ("CELLS", maps.cells, "cells of the global map"),
     )
-    return [fits.PrimaryHDU(header=header), *(_image(data, name, "electron", text) for name, data, text in planes)]
+    images = (_image(data, name, "electron", text) for name, data, text in planes)
+    return [fits.PrimaryHDU(header=header), *images, *_tables(combined, run)]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from flatcore.fitsio import Header
+from flatcore.fitsio import Header, ascii_text
 from flatcore.images import CombinedImage
 from flatcore.products.context import RunContext
 from flatcore.results import FiberResult
@@ -31,8 +31,10 @@ STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "BSCALE"
 def run_header(kind: str, combined: CombinedImage, run: RunContext, fiber: str = "") -> Header:
     """Keywords of the first input, and those of the run."""
     header = combined.header.copy()
-    for keyword in STRUCTURE:
-        header.remove(keyword, ignore_missing=True, remove_all=True)
+    # What describes the frame's own data, and the checks of the frame, are not the product's.
+    for keyword in [*STRUCTURE, "NAXIS*", "QCC*"]:
+        for found in list(header[keyword]) if keyword.endswith("*") else [keyword]:
+            header.remove(found, ignore_missing=True, remove_all=True)
     now = datetime.now(UTC)
     header["VERSION"] = (VERSION, "flatcore version")
     header["DRSPID"] = (run.pid, "run that made this file")
@@ -50,7 +52,7 @@ def run_header(kind: str, combined: CombinedImage, run: RunContext, fiber: str =
     for file in run.calibrations.chosen:
         if file.fiber in ("", source):
             stem = CALIBRATION_KEYWORDS[file.keyname]
-            header[f"CDB{stem}"] = (file.path.name, f"{file.keyname} file")
+            header[f"CDB{stem}"] = (ascii_text(file.path.name), f"{file.keyname} file")
             header[f"CDT{stem}"] = (_finite(file.mjd_mid), f"{file.keyname} time [MJD]")
     return header
 
@@ -78,7 +80,7 @@ def fiber_header(kind: str, combined: CombinedImage, result: FiberResult, run: R
     header["EXTSATQC"] = (settings.extract.saturation_adu, "saturation limit [ADU]")
     header["EXTSMAX"] = (_finite(np.max(spectra.level_adu)), "greatest mean level [ADU]")
     header["EXTSAT"] = (bool(spectra.saturated.any()), "an order is above the limit")
-    header["EFFRON"] = (result.spectra.readnoise_e, "effective read noise [electrons]")
+    header["EFFRON"] = (_finite(result.spectra.readnoise_e), "effective read noise [electrons]")
     header["BLAZSCUT"] = (run.profile.blaze.cut, "blaze is NaN under this share of its amplitude")
     header["BLAZBPTL"] = (95.0, "percentile that scales the fit's limits")
     header["BLAZWID"] = (run.profile.blaze.median_width, "width of the median filter [pixel]")

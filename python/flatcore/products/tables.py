@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from flatcore.fitsio import ascii_text
 from flatcore.images import CombinedImage
 from flatcore.products.context import RunContext
 from flatcore.results import FiberResult
@@ -83,7 +84,9 @@ def settings_table(run: RunContext) -> Any:
 
 def inputs_table(combined: CombinedImage, run: RunContext) -> Any:
     """Frames and calibrations in use."""
-    rows = [("FRAME", "", name, float("nan"), "", "") for name in combined.inputs]
-    rows += [(c.keyname, c.fiber, c.path.name, c.mjd_mid, c.reason, c.sha256) for c in run.calibrations.chosen]
+    rows = [("FRAME", "", ascii_text(name), float("nan"), "", "") for name in combined.inputs]
+    rows += [
+        (c.keyname, c.fiber, ascii_text(c.path.name), c.mjd_mid, c.reason, c.sha256) for c in run.calibrations.chosen
+    ]
     names = ("KEYNAME", "FIBER", "FILENAME", "MJDMID", "REASON", "SHA256")
     return make_table("INPUTS", {name: [row[i] for row in rows] for i, name in enumerate(names)})
