@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.errors import InputError
-from flatcore.fitsio import FITS_SUFFIXES, FitsImage, Header, ascii_text, required, writable_header
+from flatcore.fitsio import FITS_SUFFIXES, FitsImage, Header
+from flatcore.header import ascii_text, required, writable_header
 from flatcore.images import CombinedImage, Exposure, Image
 from flatcore.settings import CombineSettings
 

@@ -29,17 +29,13 @@ __all__ = [
     "FitsImage",
     "Header",
     "ImageLocation",
-    "ascii_text",
-    "failed_quality_control",
     "open_image",
     "read_doubles",
     "read_header",
     "read_image",
     "read_pixels",
     "replacing",
-    "required",
     "sha256_of",
-    "writable_header",
     "write_together",
 ]
 
@@ -174,53 +170,6 @@ def read_pixels(image: FitsImage) -> NDArray[np.float32]:
         return _core.read_pixels(image.location.source())
     except OSError as error:
         raise InputError(str(error)) from error
-
-
-def required(header: Header, keyword: str, path: Path, kind: type = float) -> Any:
-    """Give a header value of the kind asked for.
-
-    Raises
-    ------
-    InputError
-        The keyword is missing or of another kind; the message names file, keyword and value.
-    """
-    if keyword not in header:
-        raise InputError(f"{path}: header keyword {keyword} is missing")
-    value = header[keyword]
-    number = kind is float and isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
-    if number:
-        return float(value)
-    if kind is not float and isinstance(value, kind):
-        return value
-    expected = {float: "a finite number", str: "text", int: "an integer", bool: "T or F"}[kind]
-    raise InputError(f"{path}: header keyword {keyword} = {value!r}: expected {expected}")
-
-
-def failed_quality_control(header: Header) -> bool:
-    """Tell whether a header's QCC_ALL says that the file failed its quality control."""
-    return str(header.get("QCC_ALL", True)).strip().upper() in ("FALSE", "F", "0")
-
-
-def writable_header(header: Header) -> tuple[Header, list[str]]:
-    """Give a header without the cards that FITS cannot hold, and the keywords of those.
-
-    astropy reads more than it writes: lower-case keywords, NaN, characters beyond ASCII.
-    """
-    clean, dropped = Header(), []
-    for card in header.cards:
-        try:
-            copy = fits.Card(card.keyword, card.value, card.comment)
-            copy.verify("exception")
-            str(copy)
-            clean.append(copy, end=True)
-        except (ValueError, fits.VerifyError):
-            dropped.append(card.keyword)
-    return clean, dropped
-
-
-def ascii_text(text: str) -> str:
-    """Write text in the characters FITS holds; others are escaped."""
-    return text.encode("ascii", "backslashreplace").decode()
 
 
 def write_together(files: Mapping[Path, Callable[[], Sequence[Any]]]) -> None:

@@ -9,15 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from flatcore.errors import InputError, UsageError
-from flatcore.fitsio import (
-    FITS_SUFFIXES,
-    FitsImage,
-    failed_quality_control,
-    open_image,
-    read_header,
-    read_pixels,
-    required,
-)
+from flatcore.fitsio import FITS_SUFFIXES, FitsImage, open_image, read_header, read_pixels
+from flatcore.header import failed_quality_control, required
 from flatcore.images import Exposure, FrameSet, LeftOut
 from flatcore.instrument import Profile
 

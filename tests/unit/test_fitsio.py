@@ -14,6 +14,7 @@ from astropy.io import fits
 
 from flatcore import fitsio
 from flatcore.errors import InputError, OutputError
+from flatcore.header import required
 
 DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 INTEGERS = (8, 16, 32, 64)
@@ -350,7 +351,7 @@ class TestRequired:
         ],
     )
     def test_values(self, header, tmp_path, keyword, kind, value):
-        found = fitsio.required(header, keyword, tmp_path, kind)
+        found = required(header, keyword, tmp_path, kind)
         assert found == value
         assert type(found) is kind
 
@@ -368,13 +369,13 @@ class TestRequired:
     def test_faults(self, header, tmp_path, keyword, kind, message):
         path = tmp_path / "a.fits"
         with pytest.raises(InputError) as error:
-            fitsio.required(header, keyword, path, kind)
+            required(header, keyword, path, kind)
         assert str(error.value) == f"{path}: {message}"
 
     def test_a_card_without_a_value(self, tmp_path):
         header = fits.Header([("EXPTIME", None)])
         with pytest.raises(InputError, match=r"EXPTIME = .*: expected a finite number"):
-            fitsio.required(header, "EXPTIME", tmp_path)
+            required(header, "EXPTIME", tmp_path)
 
 
 def hdus_of(value=1.0, size=10):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flatcore.errors import InputError, UsageError
-from flatcore.fitsio import failed_quality_control, read_header, required
+from flatcore.fitsio import read_header
+from flatcore.header import failed_quality_control, required
 
 DAY_S = 86_400.0
 MJD_OF_UNIX_EPOCH = 40_587.0

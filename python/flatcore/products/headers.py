@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from flatcore.fitsio import Header, ascii_text
+from flatcore.fitsio import Header
+from flatcore.header import ascii_text
 from flatcore.images import CombinedImage
 from flatcore.products.context import RunContext
 from flatcore.results import FiberResult

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from flatcore.fitsio import ascii_text
+from flatcore.header import ascii_text
 from flatcore.images import CombinedImage
 from flatcore.products.context import RunContext
 from flatcore.results import FiberResult
