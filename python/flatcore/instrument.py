@@ -169,7 +169,7 @@ def load_profile(source: str | Path) -> Profile:
     UsageError
         The file is missing, is not TOML, has an unknown key or a value out of range; the message names the key.
     """
-    return _validated(_read(source, ()), str(source))
+    return _validated(_read(source, ()), f"instrument profile {source}")
 
 
 def profile_with(profile: Profile, changes: Mapping[str, Any], origin: str) -> Profile:
@@ -259,7 +259,7 @@ def _validated(table: Mapping[str, Any], origin: str) -> Profile:
     try:
         return Profile.model_validate(table)
     except ValidationError as error:
-        raise UsageError(f"instrument profile {origin}: {explain(error)}") from error
+        raise UsageError(f"{origin}: {explain(error)}") from error
 
 
 def explain(error: ValidationError) -> str:
