@@ -48,27 +48,27 @@ def sinc2(x: Vector, parameters: Vector) -> tuple[Vector, Vector]:
 
 
 def sinc2_jacobian(x: Vector, parameters: Vector) -> NDArray[np.float64]:
-    """Give the derivatives of :func:`sinc2` by its six parameters, columns of the result."""
+    """Give the derivatives of :func:`sinc2` by its six parameters, columns of the result (each contiguous)."""
     amplitude, period, centre, quadratic, cubic, slope = parameters
     d = x - centre
-    phase = d * (1.0 + d * (quadratic + d * cubic))
-    t = 2.0 * np.pi * phase / period
-    sinc = np.sinc(t / np.pi)
-    tilt = 1.0 + slope * d
-    # d sinc/dt = (cos t - sinc t) / t, which goes to -t/3 at the centre.
+    curve = 1.0 + d * (quadratic + d * cubic)
+    t = (2.0 * np.pi / period) * d * curve
+    # Near the centre sin t / t and its derivative go to 1 - t^2/6 and -t/3.
     small = np.abs(t) < 1e-4
     safe = np.where(small, 1.0, t)
+    sinc = np.where(small, 1.0 - t * t / 6.0, np.sin(t) / safe)
     sinc_by_t = np.where(small, -t / 3.0, (np.cos(t) - sinc) / safe)
-    by_phase = amplitude * tilt * 2.0 * sinc * sinc_by_t * (2.0 * np.pi / period)
-    phase_by_d = 1.0 + d * (2.0 * quadratic + 3.0 * d * cubic)
-    jacobian = np.empty((x.size, 6))
-    jacobian[:, 0] = sinc**2 * tilt
-    jacobian[:, 1] = -by_phase * phase / period
-    jacobian[:, 2] = -by_phase * phase_by_d - amplitude * sinc**2 * slope
-    jacobian[:, 3] = by_phase * d**2
-    jacobian[:, 4] = by_phase * d**3
-    jacobian[:, 5] = amplitude * sinc**2 * d
-    return jacobian
+    square = sinc * sinc
+    tilt = 1.0 + slope * d
+    by_phase = sinc * sinc_by_t * tilt * (4.0 * np.pi * amplitude / period)
+    rows = np.empty((6, x.size))
+    rows[0] = square * tilt
+    rows[1] = by_phase * d * curve / -period
+    rows[2] = -by_phase * (1.0 + d * (2.0 * quadratic + 3.0 * d * cubic)) - (amplitude * slope) * square
+    rows[3] = by_phase * d * d
+    rows[4] = rows[3] * d
+    rows[5] = square * (amplitude * d)
+    return rows.T
 
 
 def fit_orders(e2ds: Spectra, blaze: Blaze, settings: BlazeSettings, threads: int = 1) -> tuple[BlazeFit, ...]:
@@ -190,9 +190,9 @@ class _Fit:
 
     def jacobian(self, values: Vector) -> NDArray[np.float64]:
         """Give the derivatives of the residual."""
-        full = sinc2_jacobian(self.columns, self.parameters(values))
-        free: NDArray[np.float64] = full[:, self.free] * (self.scale / self.start[0])
-        return free
+        rows = sinc2_jacobian(self.columns, self.parameters(values)).T[self.free]
+        rows *= (self.scale / self.start[0])[:, None]
+        return rows.T
 
     def solve(self, values: Vector) -> OptimizeResult:
         """Fit from the given start, within the bounds."""
