@@ -17,6 +17,9 @@ def fill_nan(image):
         before = filled.copy()
         for y, x in zip(*np.nonzero(np.isnan(before)), strict=True):
             filled[y, x] = np.nanmedian(before[y - 1 : y + 2, x - 1 : x + 2])
+        if np.isnan(filled).sum() == np.isnan(before).sum():
+            # Infinities of both signs have no median.
+            break
     return filled
 
 
