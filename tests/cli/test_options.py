@@ -264,7 +264,13 @@ def test_listing(night, capsys):
     out = capsys.readouterr().out
     for path in frames_of(night):
         assert path.name in out
-    assert "FLAT_FLAT" in out and "60.0" in out and "2020-08-31 21:" in out and "unreadable" in out
+    assert (
+        "exposure [s]" in out
+        and "FLAT_FLAT" in out
+        and "60.0" in out
+        and "2020-08-31 21:" in out
+        and "unreadable" in out
+    )
     assert "no such directory" in refused(capsys, 3, "run", "nowhere", "--listing", "--data-root", night)
 
 

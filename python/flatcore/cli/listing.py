@@ -47,7 +47,7 @@ def _directories(folder: Path) -> tuple[Table, list[tuple[str, ...]]]:
 
 
 def _files(folder: Path) -> tuple[Table, list[tuple[str, ...]]]:
-    table = Table("file", "DPRTYPE", "exposure [s]", "date", title=str(folder))
+    table = Table("file", "DPRTYPE", r"exposure \[s]", "date", title=str(folder))
     rows: list[tuple[str, ...]] = []
     for path in sorted(folder.iterdir()):
         if not path.name.endswith(FITS_SUFFIXES):
