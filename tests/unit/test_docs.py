@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from flatcore import load_profile
 from flatcore.cli.run import command
 from flatcore.settings import PRESETS, Settings
 from flatcore.spectra import Reason
+from flatcore.version import VERSION
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -74,3 +76,7 @@ def test_shell_completion(shell):
     flatcore = Path(sys.executable).with_name("flatcore")
     done = subprocess.run([str(flatcore)], env=environment, capture_output=True, text=True, check=False)
     assert "_FLATCORE_COMPLETE" in done.stdout
+
+
+def test_the_version_is_the_packages():
+    assert metadata.version("flatcore") == VERSION
