@@ -327,6 +327,12 @@ def test_simulate_writes_a_night_that_runs(tmp_path, capsys):
     assert 59277.8 < header["MJDMID"] < 59278.1
 
 
+def test_simulate_does_not_mix_two_nights(tmp_path, capsys):
+    assert run("simulate", tmp_path, "--frames", 1, "--quiet") == 0
+    assert "holds a night already" in refused(capsys, 3, "simulate", tmp_path, "--seed", 5, "--quiet")
+    assert run("simulate", tmp_path, "--frames", 1, "--seed", 5, "--obs-dir", "2020-09-10", "--quiet") == 0
+
+
 def test_simulate_refuses_what_it_cannot_do(tmp_path, capsys):
     assert "signal" in refused(capsys, 2, "simulate", tmp_path, "--signal", "-5", "--quiet")
     assert "SPIRO" in refused(capsys, 2, "simulate", tmp_path, "--instrument", "SPIRO", "--quiet")

@@ -19,11 +19,12 @@ from flatcore.version import VERSION
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_examples_of_the_api_run(small_night):
+@pytest.mark.parametrize(("page", "least"), [("api.md", 10), ("simulate.md", 5)])
+def test_examples_run(small_night, page, least):
     failures, tests = doctest.testfile(
-        str(DOCS / "api.md"), module_relative=False, globs={"root": small_night}, optionflags=doctest.ELLIPSIS
+        str(DOCS / page), module_relative=False, globs={"root": small_night}, optionflags=doctest.ELLIPSIS
     )
-    assert tests > 10
+    assert tests > least
     assert failures == 0
 
 

@@ -65,6 +65,7 @@ def command(directory: Path, instrument: str, quiet: bool, obs_dir: str, noisele
     from rich.progress import Progress  # noqa: PLC0415
 
     from flatcore.caldb import CalibrationDatabase  # noqa: PLC0415
+    from flatcore.errors import InputError  # noqa: PLC0415
     from flatcore.instrument import load_profile  # noqa: PLC0415
     from flatcore.simulate import SimulationOptions, simulate_night  # noqa: PLC0415
 
@@ -75,6 +76,9 @@ def command(directory: Path, instrument: str, quiet: bool, obs_dir: str, noisele
         noise=not noiseless,
         **choices,  # type: ignore[arg-type]
     )
+    frames = directory / "tmp" / obs_dir
+    if frames.is_dir() and any(frames.iterdir()):
+        raise InputError(f"{frames}: holds a night already; choose another DIR or --obs-dir")
     with Progress(console=Console(stderr=True), disable=quiet, transient=True) as bar:
         task = bar.add_task("simulate", total=1.0)
         night = simulate_night(
