@@ -289,5 +289,19 @@ def _finished(
 ) -> SessionResult:
     versions = {package: version(package) for package in PACKAGES} | {"python": platform.python_version()}
     summary = summary_of(result, night.settings, night.profile)
-    summary |= {"pid": night.pid, "versions": versions, "figures": [str(path) for path in figures], **more}
+    request = night.request
+    asked = {
+        "instrument": str(request.instrument or ""),
+        "preset": request.preset,
+        "fiber": request.fiber,
+        "set": " ".join(request.assignments),
+        "files": " ".join(request.files),
+    }
+    summary |= {
+        "pid": night.pid,
+        "asked": asked,
+        "versions": versions,
+        "figures": [str(path) for path in figures],
+        **more,
+    }
     return SessionResult(result, night.pid, summary, figures)

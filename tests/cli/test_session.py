@@ -188,13 +188,13 @@ def test_failures_are_recorded(night, capsys):
 
 
 def test_runs_list_and_show(night, capsys):
-    pid = Made(capsys, night).summary["pid"]
+    pid = Made(capsys, night, "--set", "blaze.cut=0.2").summary["pid"]
     assert run("runs", "list", "--data-root", night) == 0
     out = capsys.readouterr().out
     assert pid in out and OBS_DIR in out and "done" in out
     assert run("runs", "show", pid, "--data-root", night) == 0
     out = capsys.readouterr().out
-    for text in (pid, frames_of(night)[0].name, "closest in time", "FF_BLAZE", "max_rms"):
+    for text in (pid, frames_of(night)[0].name, "closest in time", "FF_BLAZE", "max_rms", "set blaze.cut=0.2"):
         assert text in out
 
 

@@ -100,10 +100,13 @@ def _print_head(run: RunRecord) -> None:
     error = run.record.get("error")
     if error:
         facts.add("error", str(error))
-    facts.add("observation", f"{run.obs_dir}, {run.instrument}")
+    facts.add("observation", ", ".join(filter(None, [run.obs_dir, run.instrument])))
     took = _took(run)
     facts.add("started", f"{short_time(run.started)} UTC" + (f", took {took}" if took else ""))
     facts.add("ran as", ", ".join(filter(None, [run.program, run.shortname, run.recipe_kind])))
+    asked = run.record.get("asked")
+    if isinstance(asked, Mapping):
+        facts.add("asked for", ", ".join(f"{name} {value}" for name, value in asked.items() if value))
     facts.add("process", f"{run.os_pid} on {run.host}")
     versions = run.record.get("versions")
     if isinstance(versions, Mapping):
