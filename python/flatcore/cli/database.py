@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from flatcore.cli.options import database_url_option
+
 if TYPE_CHECKING:
     from flatcore.caldb import CalibrationDatabase, CalibrationRecord
 
@@ -24,13 +26,6 @@ _DATA_ROOT = click.option(
     required=True,
     help="Folder that holds calib.",
 )
-_DATABASE_URL = click.option(
-    "--database-url",
-    envvar="FLATCORE_DATABASE",
-    show_envvar=True,
-    metavar="URL",
-    help="Database, such as postgresql://user@host/name; by default SQLite, calib/flatcore.db of the data root.",
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -43,7 +38,7 @@ def on_calibrations(function: Command) -> Command:
 
         return function(database=CalibrationDatabase.open(data_root, database_url), **options)
 
-    return _DATA_ROOT(_DATABASE_URL(command))
+    return _DATA_ROOT(database_url_option(command))
 
 
 def on_runs(function: Command) -> Command:
@@ -55,7 +50,7 @@ def on_runs(function: Command) -> Command:
 
         return function(runs=RunLog.open(data_root, database_url), **options)
 
-    return _DATA_ROOT(_DATABASE_URL(command))
+    return _DATA_ROOT(database_url_option(command))
 
 
 def matching(database: CalibrationDatabase, name: str) -> list[CalibrationRecord]:

@@ -15,7 +15,7 @@ data_root_option = click.option(
 database_url_option = click.option(
     "--database-url",
     envvar="FLATCORE_DATABASE",
+    show_envvar=True,
     metavar="URL",
-    help="Calibration database, such as postgresql+psycopg://user@host/name; also by FLATCORE_DATABASE. "
-    "By default SQLite in <data root>/calib.",
+    help="Database, such as postgresql://user@host/name; by default SQLite, calib/flatcore.db of the data root.",
 )
