@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from flatcore.spectra import BlazeFit, Spectra
 Vector = NDArray[np.float64]
 
 PARAMETERS = ("A", "P", "L", "Q", "C", "s")
-# Two fits of the same data differ by less than this once converged; far below any order's noise.
-TOLERANCE = 1e-12
+# The first fit finds the minimum, the second one goes down to its bottom: by 1e-12 two fits of the same data agree far
+# below any order's noise.
+TOLERANCES = (1e-8, 1e-12)
 # Terms that stand in for one another let a fit wander along a valley without end; it is done where the second fit moves
 # the blaze by less than this share of its amplitude.
 SETTLED = 1e-4
@@ -40,35 +41,12 @@ def sinc2(x: Vector, parameters: Vector) -> tuple[Vector, Vector]:
     blaze, plain
         With and without the slope.
     """
-    amplitude, period, centre, quadratic, cubic, slope = parameters
-    d = x - centre
-    turns = 2.0 * d * (1.0 + d * (quadratic + d * cubic)) / period
-    plain = amplitude * np.sinc(turns) ** 2
-    return plain * (1.0 + slope * d), plain
+    return _core.sinc2(x, parameters.tolist())
 
 
 def sinc2_jacobian(x: Vector, parameters: Vector) -> NDArray[np.float64]:
     """Give the derivatives of :func:`sinc2` by its six parameters, columns of the result (each contiguous)."""
-    amplitude, period, centre, quadratic, cubic, slope = parameters
-    d = x - centre
-    curve = 1.0 + d * (quadratic + d * cubic)
-    t = (2.0 * np.pi / period) * d * curve
-    # Near the centre sin t / t and its derivative go to 1 - t^2/6 and -t/3.
-    small = np.abs(t) < 1e-4
-    safe = np.where(small, 1.0, t)
-    sinc = np.where(small, 1.0 - t * t / 6.0, np.sin(t) / safe)
-    sinc_by_t = np.where(small, -t / 3.0, (np.cos(t) - sinc) / safe)
-    square = sinc * sinc
-    tilt = 1.0 + slope * d
-    by_phase = sinc * sinc_by_t * tilt * (4.0 * np.pi * amplitude / period)
-    rows = np.empty((6, x.size))
-    rows[0] = square * tilt
-    rows[1] = by_phase * d * curve / -period
-    rows[2] = -by_phase * (1.0 + d * (2.0 * quadratic + 3.0 * d * cubic)) - (amplitude * slope) * square
-    rows[3] = by_phase * d * d
-    rows[4] = rows[3] * d
-    rows[5] = square * (amplitude * d)
-    return rows.T
+    return _core.sinc2_jacobian(x, parameters.tolist()).reshape(parameters.size, x.size).T
 
 
 def fit_orders(e2ds: Spectra, blaze: Blaze, settings: BlazeSettings, threads: int = 1) -> tuple[BlazeFit, ...]:
@@ -118,15 +96,15 @@ def fit_blaze(e2ds: Vector, blaze: Blaze, settings: BlazeSettings) -> BlazeFit:
     evaluations = 0
     try:
         with np.errstate(all="ignore"):
-            first = fit.solve(fit.first_values())
+            first = fit.solve(fit.first_values(), TOLERANCES[0])
             evaluations += int(first.nfev)
-            found = fit.solve(first.x)
+            found = fit.solve(first.x, TOLERANCES[1])
             evaluations += int(found.nfev)
     except (ValueError, np.linalg.LinAlgError) as error:
         return _no_blaze(filtered, fitted, f"the fit failed: {error}", evaluations)
     values = found.x
     parameters = fit.parameters(values)
-    settled = found.status > 0 or np.abs(found.fun - first.fun).max() < SETTLED
+    settled = found.status > 0 or fit.distance(first.x, values) < SETTLED
     if not settled or not np.isfinite(parameters).all():
         return _no_blaze(filtered, fitted, "the fit did not converge", evaluations)
     covariance = fit.covariance(values, blaze.median_width)
@@ -134,7 +112,7 @@ def fit_blaze(e2ds: Vector, blaze: Blaze, settings: BlazeSettings) -> BlazeFit:
     errors[free] = np.sqrt(np.diag(covariance))
     model, plain = sinc2(x, parameters)
     slopes = sinc2_jacobian(x, parameters)[:, free]
-    model_error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", slopes, covariance, slopes), 0.0))
+    model_error = np.sqrt(np.maximum(((slopes @ covariance) * slopes).sum(axis=1), 0.0))
     low = plain < blaze.cut * parameters[0]
     model[low] = np.nan
     model_error[low] = np.nan
@@ -156,7 +134,11 @@ def _start(x: Vector, filtered: Vector, fitted: NDArray[np.bool_], p95: float) -
 
 @dataclass(frozen=True)
 class _Fit:
-    """A least-squares problem in units that make every parameter of order one: amplitude, period and its powers."""
+    """A least-squares problem in units that make every parameter of order one: amplitude, period and its powers.
+
+    The solver uses residual f and Jacobian J only in |f|, J'f and J'J. Those are the same for the few rows of the
+    triangle of (J, f)'s QR decomposition, so these rows are what it gets.
+    """
 
     columns: Vector
     flux: Vector
@@ -164,13 +146,13 @@ class _Fit:
     low: Vector
     high: Vector
     free: NDArray[np.bool_]
+    scale: Vector = field(init=False)
+    _latest: list[tuple[bytes, Vector]] = field(default_factory=list)
 
-    @property
-    def scale(self) -> Vector:
-        """Units of the free parameters."""
+    def __post_init__(self) -> None:
         amplitude, period = self.start[:2]
-        units: Vector = np.array([amplitude, period, period, 1 / period, 1 / period**2, 1 / period])[self.free]
-        return units
+        units = np.array([amplitude, period, period, 1 / period, 1 / period**2, 1 / period])
+        object.__setattr__(self, "scale", units[self.free])
 
     def parameters(self, values: Vector) -> Vector:
         """All six parameters; those that are not free are 0."""
@@ -183,19 +165,32 @@ class _Fit:
         first: Vector = self.start[self.free] / self.scale
         return first
 
+    def triangle(self, values: Vector) -> Vector:
+        """Triangle of the QR decomposition of Jacobian and residual; the residual is the last column."""
+        place = values.tobytes()
+        if not self._latest or self._latest[0][0] != place:
+            scale = np.zeros(6)
+            scale[self.free] = self.scale
+            parameters = self.parameters(values).tolist()
+            rows = _core.sinc2_triangle(self.columns, self.flux, parameters, scale.tolist(), float(self.start[0]))
+            self._latest[:] = [(place, rows.reshape(values.size + 1, values.size + 1))]
+        return self._latest[0][1]
+
     def residual(self, values: Vector) -> Vector:
-        """Model minus flux, in units of the first amplitude."""
-        difference: Vector = (sinc2(self.columns, self.parameters(values))[0] - self.flux) / self.start[0]
-        return difference
+        """Model minus flux in units of the first amplitude, reduced to the triangle's rows."""
+        return self.triangle(values)[:, -1].copy()
 
-    def jacobian(self, values: Vector) -> NDArray[np.float64]:
-        """Give the derivatives of the residual."""
-        rows = sinc2_jacobian(self.columns, self.parameters(values)).T[self.free]
-        rows *= (self.scale / self.start[0])[:, None]
-        return rows.T
+    def jacobian(self, values: Vector) -> Vector:
+        """Give the derivatives of the reduced residual."""
+        return self.triangle(values)[:, :-1].copy()
 
-    def solve(self, values: Vector) -> OptimizeResult:
-        """Fit from the given start, within the bounds."""
+    def distance(self, before: Vector, after: Vector) -> float:
+        """Greatest distance between two models, in units of the first amplitude."""
+        models = [sinc2(self.columns, self.parameters(values))[0] for values in (before, after)]
+        return float(np.abs(models[1] - models[0]).max() / self.start[0])
+
+    def solve(self, values: Vector, tolerance: float) -> OptimizeResult:
+        """Fit from the given start, within the bounds, to a relative tolerance."""
         limits = self.low[self.free] / self.scale, self.high[self.free] / self.scale
         return least_squares(
             self.residual,
@@ -203,9 +198,9 @@ class _Fit:
             jac=self.jacobian,
             bounds=limits,
             x_scale="jac",
-            ftol=TOLERANCE,
-            xtol=TOLERANCE,
-            gtol=TOLERANCE,
+            ftol=tolerance,
+            xtol=tolerance,
+            gtol=tolerance,
             max_nfev=400,
         )
 
@@ -216,10 +211,10 @@ class _Fit:
         ``width`` counts as independent.
         """
         residual, jacobian = self.residual(values), self.jacobian(values)
-        freedom = max(residual.size - jacobian.shape[1], 1)
+        freedom = max(self.columns.size - values.size, 1)
         variance = float(residual @ residual) / freedom * width
         _, singular, rotation = np.linalg.svd(jacobian, full_matrices=False)
-        usable = singular > singular[0] * np.finfo(float).eps * max(jacobian.shape)
+        usable = singular > singular[0] * np.finfo(float).eps * self.columns.size
         rotation = rotation[usable] / singular[usable, None]
         covariance: NDArray[np.float64] = variance * (rotation.T @ rotation) * (self.scale[:, None] * self.scale)
         return covariance

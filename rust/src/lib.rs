@@ -12,6 +12,8 @@ pub mod hotpixels;
 pub mod median;
 pub mod outliers;
 pub mod pixels;
+pub mod simd;
+pub mod sinc2;
 pub mod spline;
 pub mod straighten;
 

@@ -7,6 +7,7 @@ use crate::error::KernelError;
 use crate::extract::{Extraction, Weights, Window, extract_orders};
 use crate::outliers::{effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
+use crate::sinc2::{Parameters, sinc2, sinc2_jacobian, sinc2_triangle};
 use crate::straighten::{Linear, straighten};
 use ndarray::{Array2, ArrayView2};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
@@ -22,6 +23,7 @@ static POOL: RwLock<Option<Arc<ThreadPool>>> = RwLock::new(None);
 /// Path, offset, shape, BITPIX, BSCALE, BZERO, BLANK.
 type Source = (PathBuf, u64, (usize, usize), i32, f64, f64, Option<i64>);
 type Image<'py> = Bound<'py, PyArray2<f32>>;
+type Vector<'py> = Bound<'py, PyArray1<f64>>;
 type Spectrum<'py> = Bound<'py, PyArray2<f64>>;
 type Mask<'py> = Bound<'py, PyArray2<u8>>;
 type SpectraArrays<'py> = (Spectrum<'py>, Spectrum<'py>, Image<'py>, Mask<'py>, Vec<usize>);
@@ -247,11 +249,7 @@ fn py_extract_orders<'py>(
 }
 
 #[pyfunction(name = "running_nan_median")]
-fn py_running_nan_median<'py>(
-    py: Python<'py>,
-    row: PyReadonlyArray1<'py, f64>,
-    width: usize,
-) -> PyResult<Bound<'py, PyArray1<f64>>> {
+fn py_running_nan_median<'py>(py: Python<'py>, row: PyReadonlyArray1<'py, f64>, width: usize) -> PyResult<Vector<'py>> {
     let row = row.as_array().to_vec();
     Ok(compute(py, || crate::median::running_nan_median(&row, width))?.into_pyarray(py))
 }
@@ -275,13 +273,50 @@ fn py_outliers<'py>(
 }
 
 #[pyfunction(name = "slow_part")]
-fn py_slow_part<'py>(
-    py: Python<'py>,
-    flat: PyReadonlyArray1<'py, f64>,
-    width: usize,
-) -> PyResult<Bound<'py, PyArray1<f64>>> {
+fn py_slow_part<'py>(py: Python<'py>, flat: PyReadonlyArray1<'py, f64>, width: usize) -> PyResult<Vector<'py>> {
     let flat = flat.as_array().to_vec();
     Ok(compute(py, || slow_part(&flat, width))?.into_pyarray(py))
+}
+
+// A fit calls these three some twenty times for a fraction of a millisecond each: they stay on the caller's thread.
+
+#[pyfunction(name = "sinc2")]
+fn py_sinc2<'py>(
+    py: Python<'py>,
+    x: PyReadonlyArray1<'py, f64>,
+    parameters: Parameters,
+) -> PyResult<(Vector<'py>, Vector<'py>)> {
+    let x = x.as_slice()?;
+    let (blaze, plain) = py.detach(|| sinc2(x, &parameters));
+    Ok((blaze.into_pyarray(py), plain.into_pyarray(py)))
+}
+
+#[pyfunction(name = "sinc2_jacobian")]
+fn py_sinc2_jacobian<'py>(
+    py: Python<'py>,
+    x: PyReadonlyArray1<'py, f64>,
+    parameters: Parameters,
+) -> PyResult<Vector<'py>> {
+    let x = x.as_slice()?;
+    Ok(py.detach(|| sinc2_jacobian(x, &parameters)).into_pyarray(py))
+}
+
+#[pyfunction(name = "sinc2_triangle")]
+fn py_sinc2_triangle<'py>(
+    py: Python<'py>,
+    x: PyReadonlyArray1<'py, f64>,
+    flux: PyReadonlyArray1<'py, f64>,
+    parameters: Parameters,
+    scale: Parameters,
+    unit: f64,
+) -> PyResult<Vector<'py>> {
+    let (x, flux) = (x.as_slice()?, flux.as_slice()?);
+    Ok(py.detach(|| sinc2_triangle(x, flux, &parameters, &scale, unit))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "set_wide")]
+fn py_set_wide(wide: bool) {
+    crate::simd::set_wide(wide);
 }
 
 /// The extension module `flatcore._core`.
@@ -305,5 +340,9 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
     module.add_function(wrap_pyfunction!(py_outliers, module)?)?;
     module.add_function(wrap_pyfunction!(py_slow_part, module)?)?;
+    module.add_function(wrap_pyfunction!(py_sinc2, module)?)?;
+    module.add_function(wrap_pyfunction!(py_sinc2_jacobian, module)?)?;
+    module.add_function(wrap_pyfunction!(py_sinc2_triangle, module)?)?;
+    module.add_function(wrap_pyfunction!(py_set_wide, module)?)?;
     Ok(())
 }

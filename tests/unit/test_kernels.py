@@ -238,10 +238,27 @@ def test_kernels_refuse_what_they_cannot_do(call, message):
         call()
 
 
-def test_results_do_not_depend_on_the_number_of_threads():
+@pytest.mark.parametrize("columns", [1, 7, 8, 64, 65, 400])
+def test_sinc2_triangle_is_that_of_numpy(columns):
+    x = np.linspace(3, 380, columns)
+    flux = 4 + np.sin(0.37 * x)
+    parameters, scale, unit = [5.0, 400.0, 210.3, 1e-4, -1e-7, 3e-4], [2.0, 100.0, 100.0, 1e-2, 0.0, 1e-2], 4.0
+    jacobian = _core.sinc2_jacobian(x, parameters).reshape(6, columns).T * scale / unit
+    residual = (blaze_twin.sinc2(x, *parameters)[0] - flux) / unit
+    problem = np.column_stack([jacobian[:, [0, 1, 2, 3, 5]], residual])
+    found = _core.sinc2_triangle(x, flux, parameters, scale, unit).reshape(6, 6)
+    np.testing.assert_array_equal(found, np.triu(found))
+    np.testing.assert_allclose(found.T @ found, problem.T @ problem, atol=1e-12 * (problem**2).sum(axis=0).max())
+    if columns >= 64:
+        expected = np.linalg.qr(problem, mode="r")
+        np.testing.assert_allclose(abs(found), abs(expected), atol=1e-11 * abs(expected).max())
+
+
+def test_results_do_not_depend_on_the_number_of_threads_nor_on_the_instructions():
     image = noisy_image((130, 150))
     unlit = (np.random.default_rng(9).random(image.shape) < 0.4).astype(np.uint8)
     zeros = np.zeros(image.shape, np.float32)
+    columns, parameters = np.arange(101.0), [5.0, 400.0, 50.3, 1e-4, -1e-7, 3e-4]
 
     def everything():
         return [
@@ -252,13 +269,18 @@ def test_results_do_not_depend_on_the_number_of_threads():
             _core.repair_hot_pixels(image, unlit, 10.0),
             _core.straighten(image, (0.3, 0.4, 1.001, 0.0, 0.0, 1.0), zeros, zeros),
             *_core.extract_orders(image, np.abs(image), [(3, 30), (60, 40)], 10.0, False, 3.0, 1.0)[:4],
+            _core.sinc2_triangle(columns, 9 + np.sin(columns), parameters, [1.0] * 6, 1.0),
         ]
 
     before = _core.threads()
     results = []
-    for count in (1, 2, 7):
-        _core.set_threads(count)
-        assert _core.threads() == count
-        results.append([array.tobytes() for array in everything()])
-    _core.set_threads(before)
-    assert results[0] == results[1] == results[2]
+    try:
+        for count, wide in ((1, True), (2, True), (7, True), (2, False)):
+            _core.set_threads(count)
+            _core.set_wide(wide)
+            assert _core.threads() == count
+            results.append([array.tobytes() for array in everything()])
+    finally:
+        _core.set_threads(before)
+        _core.set_wide(True)
+    assert all(result == results[0] for result in results)
