@@ -175,7 +175,7 @@ impl CellMap {
         let (middle, weights) = weights(y as f64 / self.shape.0 as f64 * (size as f64 - 1.0));
         let mut row = vec![0.0; self.coefficients.ncols()];
         for (k, weight) in weights.iter().enumerate() {
-            let source = self.coefficients.row(mirrored(middle + k as isize - 1, size));
+            let source = self.coefficients.row(mirrored(middle as isize + k as isize - 1, size));
             for (out, value) in row.iter_mut().zip(source) {
                 *out += weight * value;
             }
@@ -189,7 +189,7 @@ impl CellMap {
         (0..self.shape.1)
             .map(|x| {
                 let (middle, weights) = weights(x as f64 / self.shape.1 as f64 * (size as f64 - 1.0));
-                (std::array::from_fn(|k| mirrored(middle + k as isize - 1, size)), weights)
+                (std::array::from_fn(|k| mirrored(middle as isize + k as isize - 1, size)), weights)
             })
             .collect()
     }

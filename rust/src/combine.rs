@@ -3,6 +3,7 @@
 use crate::error::{KernelError, Result, contiguous, require, same_shape};
 use crate::median::{LANES, MedianNetwork, median};
 use crate::pixels::PixelFile;
+use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
@@ -109,7 +110,7 @@ pub fn combine<F: Frames + ?Sized>(frames: &F, method: Method) -> Result<Array2<
                 for (frame, rows) in buffer.chunks_exact_mut(out.len()).enumerate() {
                     frames.read_rows(frame, band * band_rows, rows)?;
                 }
-                combine_band(buffer, method, &network, out);
+                widest(Band { buffer, method, network: &network, out });
                 Ok(())
             },
         )?;
@@ -117,40 +118,61 @@ pub fn combine<F: Frames + ?Sized>(frames: &F, method: Method) -> Result<Array2<
     Ok(result)
 }
 
-/// Combine a band: `buffer` holds the frames' values one frame after the other.
-fn combine_band(buffer: &[f32], method: Method, network: &MedianNetwork, out: &mut [f32]) {
-    let width = out.len();
-    let count = buffer.len() / width;
-    let mut lanes = vec![[0.0f32; LANES]; count];
-    let mut column = Vec::with_capacity(count);
-    for (block, out) in out.chunks_mut(LANES).enumerate() {
-        let start = block * LANES;
-        if out.len() == LANES {
-            let mut finite = true;
-            for (frame, lane) in lanes.iter_mut().enumerate() {
-                let place = frame * width + start;
-                lane.copy_from_slice(&buffer[place..place + LANES]);
-                finite &= lane.iter().fold(true, |all, v| all & v.is_finite());
+/// A band to combine: `buffer` holds the frames' values one frame after the other.
+struct Band<'a> {
+    buffer: &'a [f32],
+    method: Method,
+    network: &'a MedianNetwork,
+    out: &'a mut [f32],
+}
+
+impl Vectorised for Band<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { buffer, method, network, out } = self;
+        let width = out.len();
+        let count = buffer.len() / width;
+        let mut lanes = vec![[0.0f32; LANES]; network.slots()];
+        let mut distances = vec![[0.0f64; LANES]; network.slots()];
+        let mut column = Vec::with_capacity(count);
+        for (block, out) in out.chunks_mut(LANES).enumerate() {
+            let start = block * LANES;
+            if out.len() == LANES && gather(buffer, width, start, &mut lanes[..count]) {
+                let combined = match method {
+                    Method::Median => network.medians(&mut lanes).map(|median| median as f32),
+                    Method::Mean => lane_means(&lanes[..count]),
+                    Method::ClippedMean { sigma, electrons, readnoise } => {
+                        let centre = network.medians(&mut lanes);
+                        gather(buffer, width, start, &mut lanes[..count]);
+                        let clip = Clip { centre, sigma, electrons, readnoise };
+                        lane_clipped_means(&lanes[..count], &mut distances, network, &clip)
+                    }
+                };
+                out.copy_from_slice(&combined);
+                continue;
             }
-            match method {
-                Method::Median if finite => {
-                    out.copy_from_slice(&network.medians(&mut lanes).map(|median| median as f32));
-                    continue;
-                }
-                Method::Mean if finite => {
-                    out.copy_from_slice(&lane_means(&lanes));
-                    continue;
-                }
-                _ => {}
+            for (lane, out) in out.iter_mut().enumerate() {
+                column.clear();
+                let values = buffer.iter().skip(start + lane).step_by(width);
+                column.extend(values.filter(|v| v.is_finite()));
+                *out = combine_values(&mut column, method) as f32;
             }
-        }
-        for (lane, out) in out.iter_mut().enumerate() {
-            column.clear();
-            let values = buffer.iter().skip(start + lane).step_by(width);
-            column.extend(values.filter(|v| v.is_finite()));
-            *out = combine_values(&mut column, method) as f32;
         }
     }
+}
+
+/// Take the lanes from a band; tells whether all of them are finite.
+#[inline(always)]
+fn gather(buffer: &[f32], width: usize, start: usize, lanes: &mut [[f32; LANES]]) -> bool {
+    let mut finite = true;
+    for (frame, lane) in lanes.iter_mut().enumerate() {
+        let place = frame * width + start;
+        lane.copy_from_slice(&buffer[place..place + LANES]);
+        finite &= lane.iter().fold(true, |all, v| all & v.is_finite());
+    }
+    finite
 }
 
 /// Combine the finite values of one pixel; the slice is reordered.
@@ -159,19 +181,64 @@ fn combine_values(values: &mut [f32], method: Method) -> f64 {
         Method::Median => median(values),
         Method::Mean => mean(values),
         Method::ClippedMean { sigma, electrons, readnoise } => {
-            let expected: Vec<f32> = values.to_vec();
+            let before: Vec<f32> = values.to_vec();
             let centre = median(values);
             let mut distances: Vec<f64> = values.iter().map(|&v| (f64::from(v) - centre).abs()).collect();
-            let measured = 1.482_602_218_505_602 * median(&mut distances);
-            let model = (centre.max(0.0) / electrons + readnoise * readnoise).sqrt();
-            let limit = sigma * measured.max(model);
-            let kept: Vec<f32> = expected.into_iter().filter(|&v| (f64::from(v) - centre).abs() <= limit).collect();
+            let limit = clip_limit(centre, median(&mut distances), sigma, electrons, readnoise);
+            let kept: Vec<f32> = before.into_iter().filter(|&v| (f64::from(v) - centre).abs() <= limit).collect();
             mean(&kept)
         }
     }
 }
 
+/// Distance from the median up to which a value is kept.
+#[inline(always)]
+fn clip_limit(centre: f64, median_distance: f64, sigma: f64, electrons: f64, readnoise: f64) -> f64 {
+    let measured = 1.482_602_218_505_602 * median_distance;
+    let model = (centre.max(0.0) / electrons + readnoise * readnoise).sqrt();
+    sigma * measured.max(model)
+}
+
+/// Medians of the lanes, and what the clipping is measured by.
+struct Clip {
+    centre: [f64; LANES],
+    sigma: f64,
+    electrons: f64,
+    readnoise: f64,
+}
+
+/// Clipped means of the lanes, summed frame by frame as [`mean`] does; `distances` is scratch space.
+#[inline(always)]
+fn lane_clipped_means(
+    lanes: &[[f32; LANES]],
+    distances: &mut [[f64; LANES]],
+    network: &MedianNetwork,
+    clip: &Clip,
+) -> [f32; LANES] {
+    for (distance, values) in distances.iter_mut().zip(lanes) {
+        for lane in 0..LANES {
+            distance[lane] = (f64::from(values[lane]) - clip.centre[lane]).abs();
+        }
+    }
+    let spread = network.medians(distances);
+    let mut limits = [0.0; LANES];
+    for lane in 0..LANES {
+        limits[lane] = clip_limit(clip.centre[lane], spread[lane], clip.sigma, clip.electrons, clip.readnoise);
+    }
+    let (mut sums, mut counts) = ([0.0; LANES], [0.0; LANES]);
+    for values in lanes {
+        for lane in 0..LANES {
+            let value = f64::from(values[lane]);
+            let kept = (value - clip.centre[lane]).abs() <= limits[lane];
+            sums[lane] += if kept { value } else { 0.0 };
+            counts[lane] += if kept { 1.0 } else { 0.0 };
+        }
+    }
+    std::array::from_fn(|lane| (sums[lane] / counts[lane]) as f32)
+}
+
 /// Means of the lanes, summed frame by frame as [`mean`] does.
+#[inline(always)]
 fn lane_means(lanes: &[[f32; LANES]]) -> [f32; LANES] {
     let mut sums = [0.0f64; LANES];
     for lane in lanes {

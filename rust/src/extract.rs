@@ -64,7 +64,7 @@ struct Block {
     flux: Vec<Lanes>,
     profile: Vec<Lanes>,
     distance: Vec<Lanes>,
-    sorted: Vec<Lanes>,
+    slots: Vec<Lanes>,
     network: MedianNetwork,
 }
 
@@ -120,7 +120,8 @@ impl Block {
     fn new(count: usize) -> Self {
         let empty = || vec![[0.0; LANES]; count];
         let network = MedianNetwork::new(count);
-        Self { flux: empty(), profile: empty(), distance: empty(), sorted: empty(), network }
+        let slots = vec![[0.0; LANES]; network.slots()];
+        Self { flux: empty(), profile: empty(), distance: empty(), slots, network }
     }
 
     /// Read columns of the window and divide the profile by its nan-sum; ones where that is not above 0.
@@ -154,18 +155,19 @@ impl Block {
         }
     }
 
-    /// nan-medians of the lanes of `sorted`, which is reordered.
+    /// nan-medians of the lanes of the first slots, which are overwritten.
     fn medians(&mut self) -> Lanes {
-        if self.sorted.is_empty() {
+        let values = &self.slots[..self.flux.len()];
+        if values.is_empty() {
             return [f64::NAN; LANES];
         }
-        if self.sorted.iter().flatten().fold(true, |whole, v| whole & !v.is_nan()) {
-            return self.network.medians(&mut self.sorted);
+        if values.iter().flatten().fold(true, |whole, v| whole & !v.is_nan()) {
+            return self.network.medians(&mut self.slots);
         }
-        let mut column = Vec::with_capacity(self.sorted.len());
+        let mut column = Vec::with_capacity(values.len());
         std::array::from_fn(|lane| {
             column.clear();
-            column.extend(self.sorted.iter().map(|row| row[lane]));
+            column.extend(values.iter().map(|row| row[lane]));
             nan_median(&mut column)
         })
     }
@@ -179,14 +181,14 @@ impl Block {
         stacked: &mut [f32],
         kept: &mut [u8],
     ) {
-        for ((out, s), f) in self.sorted.iter_mut().zip(&self.flux).zip(&self.profile) {
+        for ((out, s), f) in self.slots.iter_mut().zip(&self.flux).zip(&self.profile) {
             *out = std::array::from_fn(|lane| s[lane] / f[lane]);
         }
         let amplitude = self.medians();
         for ((out, s), f) in self.distance.iter_mut().zip(&self.flux).zip(&self.profile) {
             *out = std::array::from_fn(|lane| (s[lane] - amplitude[lane] * f[lane]).abs());
         }
-        self.sorted.copy_from_slice(&self.distance);
+        self.slots[..self.distance.len()].copy_from_slice(&self.distance);
         let scale = self.medians();
         for lane in 0..flux.len() {
             let (mut norm, mut sum, mut noise, mut any) = (0.0, 0.0, 0.0, false);

@@ -101,9 +101,12 @@ fn local_scale(distance: &[f32], columns: usize) -> Vec<f32> {
         while column < columns {
             // Away from the wrapping ends, lanes of neighbouring columns go through the network together.
             if column > 0 && column + LANES < columns {
-                let mut nine: [[f32; LANES]; 9] =
-                    std::array::from_fn(|k| lanes_from(&lines[k / 3][column + k % 3 - 1..]));
-                if nine.iter().flatten().fold(true, |whole, v| whole & !v.is_nan()) {
+                // The last two are room for the network.
+                let mut nine = [[0.0; LANES]; 11];
+                for (k, lanes) in nine[..9].iter_mut().enumerate() {
+                    *lanes = lanes_from(&lines[k / 3][column + k % 3 - 1..]);
+                }
+                if nine[..9].iter().flatten().fold(true, |whole, v| whole & !v.is_nan()) {
                     let medians = network.medians(&mut nine).map(|median| median as f32);
                     out[column..column + LANES].copy_from_slice(&medians);
                     column += LANES;

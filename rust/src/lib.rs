@@ -9,6 +9,7 @@ pub mod combine;
 pub mod error;
 pub mod extract;
 pub mod hotpixels;
+pub mod interpolate;
 pub mod median;
 pub mod outliers;
 pub mod pixels;

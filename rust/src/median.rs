@@ -73,6 +73,7 @@ fn insertion_sort<T: Sample>(values: &mut [T]) {
 }
 
 /// Mean of two values that are not NaN; equal ones give themselves, infinities included.
+#[inline(always)]
 fn between(lower: f64, upper: f64) -> f64 {
     if lower == upper { lower } else { 0.5 * (lower + upper) }
 }
@@ -125,53 +126,85 @@ fn remove_sorted(sorted: &mut Vec<f64>, value: f64) {
 /// Width of the lanes on which a network works at once.
 pub const LANES: usize = 16;
 
-/// A min/max network that brings the median of `count` values into place.
+/// A min/max network that finds the median of `count` values.
 ///
 /// Batcher's merge exchange (Knuth, The Art of Computer Programming 3, algorithm 5.2.2M), stripped of the comparators on
-/// which the middle values do not depend.
+/// which the middle values do not depend. A comparator reads two slots and writes two others, which are free by then: a
+/// compiler that sees a slot compared with what is written to it makes a conditional store of it, and those are slow.
 #[derive(Debug, Clone)]
 pub struct MedianNetwork {
-    count: usize,
-    exchanges: Vec<(usize, usize)>,
+    slots: usize,
+    comparators: Vec<Comparator>,
+    middle: (usize, usize),
+}
+
+/// Slots that are read, and those that get the lesser and the greater value.
+#[derive(Debug, Clone, Copy)]
+struct Comparator {
+    read: (usize, usize),
+    write: (usize, usize),
 }
 
 impl MedianNetwork {
     /// Build the network for `count` values.
     pub fn new(count: usize) -> Self {
-        let mut exchanges = merge_exchange(count);
-        let mut needed = vec![false; count];
-        if count > 0 {
-            needed[(count - 1) / 2] = true;
-            needed[count / 2] = true;
+        let mut slot: Vec<usize> = (0..count).collect();
+        let mut free = (count, count + 1);
+        let mut comparators = Vec::new();
+        for (low, high) in needed_exchanges(count) {
+            let read = (slot[low], slot[high]);
+            comparators.push(Comparator { read, write: free });
+            (slot[low], slot[high]) = free;
+            free = read;
         }
-        let mut kept: Vec<(usize, usize)> = Vec::with_capacity(exchanges.len());
-        while let Some((low, high)) = exchanges.pop() {
-            if needed[low] || needed[high] {
-                needed[low] = true;
-                needed[high] = true;
-                kept.push((low, high));
-            }
-        }
-        kept.reverse();
-        Self { count, exchanges: kept }
+        let middle = if count == 0 { (0, 0) } else { (slot[(count - 1) / 2], slot[count / 2]) };
+        Self { slots: count + 2, comparators, middle }
     }
 
-    /// Medians of the lanes; `values` holds `count` vectors without NaN and is reordered.
-    #[inline]
-    pub fn medians<T: Sample, const N: usize>(&self, values: &mut [[T; N]]) -> [f64; N] {
-        for &(low, high) in &self.exchanges {
-            let (a, b) = (values[low], values[high]);
-            let (mut least, mut most) = (a, b);
-            for lane in 0..N {
-                least[lane] = if a[lane] < b[lane] { a[lane] } else { b[lane] };
-                most[lane] = if a[lane] < b[lane] { b[lane] } else { a[lane] };
-            }
-            values[low] = least;
-            values[high] = most;
-        }
-        let (lower, upper) = (values[(self.count - 1) / 2], values[self.count / 2]);
-        std::array::from_fn(|lane| between(lower[lane].into(), upper[lane].into()))
+    /// Number of vectors that [`Self::medians`] works on: the values, and two more.
+    pub fn slots(&self) -> usize {
+        self.slots
     }
+
+    /// Medians of the lanes; the first vectors of `slots` hold values without NaN, and all of them are overwritten.
+    #[inline(always)]
+    pub fn medians<T: Sample, const N: usize>(&self, slots: &mut [[T; N]]) -> [f64; N] {
+        for comparator in &self.comparators {
+            let (a, b) = (slots[comparator.read.0], slots[comparator.read.1]);
+            let (mut lesser, mut greater) = (a, b);
+            for lane in 0..N {
+                lesser[lane] = if b[lane] < a[lane] { b[lane] } else { a[lane] };
+                greater[lane] = if b[lane] < a[lane] { a[lane] } else { b[lane] };
+            }
+            slots[comparator.write.0] = lesser;
+            slots[comparator.write.1] = greater;
+        }
+        let (lower, upper) = (slots[self.middle.0], slots[self.middle.1]);
+        let mut medians = [0.0; N];
+        for lane in 0..N {
+            medians[lane] = between(lower[lane].into(), upper[lane].into());
+        }
+        medians
+    }
+}
+
+/// Exchanges of the sorting network on which the middle values depend, in their order.
+fn needed_exchanges(count: usize) -> Vec<(usize, usize)> {
+    let mut needed = vec![false; count];
+    if count > 0 {
+        needed[(count - 1) / 2] = true;
+        needed[count / 2] = true;
+    }
+    let mut kept = Vec::new();
+    for (low, high) in merge_exchange(count).into_iter().rev() {
+        if needed[low] || needed[high] {
+            needed[low] = true;
+            needed[high] = true;
+            kept.push((low, high));
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 fn merge_exchange(count: usize) -> Vec<(usize, usize)> {
@@ -233,6 +266,7 @@ mod tests {
             let network = MedianNetwork::new(count);
             for bits in 0..1u32 << count {
                 let mut values: Vec<[f32; LANES]> = (0..count).map(|i| [(bits >> i & 1) as f32; LANES]).collect();
+                values.resize(network.slots(), [0.0; LANES]);
                 let ones = bits.count_ones() as usize;
                 let sorted = |i: usize| if i >= count - ones { 1.0 } else { 0.0 };
                 let expected = 0.5 * (sorted((count - 1) / 2) + sorted(count / 2));

@@ -3,6 +3,7 @@
 //! Source: Unser, Aldroubi & Eden 1993, IEEE Trans. Signal Process. 41, 821; pole and initial values for whole-sample
 //! symmetric signals.
 
+use crate::simd::{Vectorised, widest};
 use rayon::prelude::*;
 
 /// Pole of the quadratic B-spline's inverse filter, sqrt(8) - 3.
@@ -11,13 +12,13 @@ const GAIN: f64 = (1.0 - POLE) * (1.0 - 1.0 / POLE);
 /// Samples after which a power of the pole is below the rounding of a double.
 const HORIZON: usize = 24;
 
-/// Weights of the three coefficients around a position, and the middle one's index.
-#[inline]
-pub fn weights(position: f64) -> (isize, [f64; 3]) {
+/// Weights of the three coefficients around a position, and the middle one's index, a whole number.
+#[inline(always)]
+pub fn weights(position: f64) -> (f64, [f64; 3]) {
     let nearest = (position + 0.5).floor();
     let t = position - nearest;
     let (low, high) = (0.5 - t, 0.5 + t);
-    (nearest as isize, [0.5 * low * low, 0.75 - t * t, 0.5 * high * high])
+    (nearest, [0.5 * low * low, 0.75 - t * t, 0.5 * high * high])
 }
 
 /// Index of a sample mirrored about the first and the last.
@@ -33,23 +34,13 @@ pub fn mirrored(index: isize, size: usize) -> usize {
 }
 
 /// Replace samples by the coefficients of the quadratic spline through them, along a line of `LANES` signals at once.
+#[inline(always)]
 fn prefilter_line<const LANES: usize>(line: &mut [[f64; LANES]]) {
     let n = line.len();
     if n < 2 {
         return;
     }
-    let mut start = [0.0; LANES];
-    let mut power = 1.0;
-    // Sum of the mirrored signal against powers of the pole; what lies beyond the horizon is below rounding.
-    for k in 0..(2 * n - 2).min(2 * HORIZON) {
-        let sample = line[mirrored(k as isize, n)];
-        for lane in 0..LANES {
-            start[lane] += power * sample[lane];
-        }
-        power *= POLE;
-    }
-    let whole = if 2 * n - 2 <= 2 * HORIZON { 1.0 - power } else { 1.0 };
-    let mut previous = start.map(|s| s * GAIN / whole);
+    let mut previous = causal_start(n, |k| line[k]);
     line[0] = previous;
     for sample in line.iter_mut().skip(1) {
         for lane in 0..LANES {
@@ -60,7 +51,7 @@ fn prefilter_line<const LANES: usize>(line: &mut [[f64; LANES]]) {
     let (last, before) = (line[n - 1], line[n - 2]);
     let mut next = [0.0; LANES];
     for lane in 0..LANES {
-        next[lane] = (POLE * before[lane] + last[lane]) * POLE / (POLE * POLE - 1.0);
+        next[lane] = anticausal_start(before[lane], last[lane]);
     }
     line[n - 1] = next;
     for sample in line.iter_mut().rev().skip(1) {
@@ -69,6 +60,29 @@ fn prefilter_line<const LANES: usize>(line: &mut [[f64; LANES]]) {
         }
         *sample = next;
     }
+}
+
+/// First value of the forward recursion over `n` mirrored samples.
+#[inline(always)]
+fn causal_start<const LANES: usize>(n: usize, sample: impl Fn(usize) -> [f64; LANES]) -> [f64; LANES] {
+    let mut start = [0.0; LANES];
+    let mut power = 1.0;
+    // Sum of the mirrored signal against powers of the pole; what lies beyond the horizon is below rounding.
+    for k in 0..(2 * n - 2).min(2 * HORIZON) {
+        let sample = sample(mirrored(k as isize, n));
+        for lane in 0..LANES {
+            start[lane] += power * sample[lane];
+        }
+        power *= POLE;
+    }
+    let whole = if 2 * n - 2 <= 2 * HORIZON { 1.0 - power } else { 1.0 };
+    start.map(|s| s * GAIN / whole)
+}
+
+/// First value of the backward recursion, from the last two of the forward one.
+#[inline(always)]
+fn anticausal_start(before: f64, last: f64) -> f64 {
+    (POLE * before + last) * POLE / (POLE * POLE - 1.0)
 }
 
 /// Coefficients of one signal.
@@ -80,56 +94,126 @@ pub fn prefilter(signal: &mut [f64]) {
     }
 }
 
-/// Lines that are filtered together.
-const LANES: usize = 8;
+/// Rows that are filtered together.
+const ROWS: usize = 8;
+/// Columns that are filtered together: whole cache lines, and few enough for a band of them to stay in the cache.
+const COLUMNS: usize = 128;
+/// Rows of such a band.
+const BAND: usize = 64;
 
 /// Coefficients of an image in place, along both axes; the recursions run in double precision.
 pub fn prefilter_image(pixels: &mut [f32], columns: usize) {
     if columns == 0 || pixels.is_empty() {
         return;
     }
-    let rows = pixels.len() / columns;
-    pixels.par_chunks_mut(columns * LANES).for_each_init(
-        || vec![[0.0f64; LANES]; columns],
-        |line, band| {
-            for (lane, row) in band.chunks_exact(columns).enumerate() {
-                for (out, &value) in line.iter_mut().zip(row) {
-                    out[lane] = f64::from(value);
+    pixels
+        .par_chunks_mut(columns * ROWS)
+        .for_each_init(|| vec![[0.0f64; ROWS]; columns], |line, band| widest(AlongRows { band, line }));
+    column_blocks(pixels, columns)
+        .into_par_iter()
+        .for_each_init(|| vec![[0.0f64; COLUMNS]; BAND + HORIZON], |band, rows| widest(AlongColumns { rows, band }));
+}
+
+/// Filter rows along x; `line` is scratch space.
+struct AlongRows<'a> {
+    band: &'a mut [f32],
+    line: &'a mut [[f64; ROWS]],
+}
+
+impl Vectorised for AlongRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { band, line } = self;
+        let columns = line.len();
+        for (lane, row) in band.chunks_exact(columns).enumerate() {
+            for (out, &value) in line.iter_mut().zip(row) {
+                out[lane] = f64::from(value);
+            }
+        }
+        prefilter_line(line);
+        for (lane, row) in band.chunks_exact_mut(columns).enumerate() {
+            for (out, value) in row.iter_mut().zip(line.iter()) {
+                *out = value[lane] as f32;
+            }
+        }
+    }
+}
+
+/// Filter columns along y, a band of rows at a time: the forward recursion runs a horizon ahead, and the backward one
+/// starts there with whatever value, which is below rounding where the band begins.
+struct AlongColumns<'a> {
+    rows: Vec<&'a mut [f32]>,
+    band: &'a mut [[f64; COLUMNS]],
+}
+
+impl Vectorised for AlongColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { mut rows, band } = self;
+        let n = rows.len();
+        if n < 2 {
+            return;
+        }
+        let mut forward = causal_start(n, |k| doubles(rows[k]));
+        // `band` holds forward values from row `first` on; `known` of them are there already.
+        let (mut first, mut known) = (0, 0);
+        while first < n {
+            let held = band.len().min(n - first);
+            for (k, values) in band[known..held].iter_mut().enumerate() {
+                let y = first + known + k;
+                if y > 0 {
+                    let samples = doubles(rows[y]);
+                    for lane in 0..COLUMNS {
+                        forward[lane] = GAIN * samples[lane] + POLE * forward[lane];
+                    }
+                }
+                *values = forward;
+            }
+            let done = if first + held == n { held } else { BAND };
+            let (last, before) = (band[held - 1], band[held.saturating_sub(2)]);
+            let mut next = [0.0; COLUMNS];
+            for lane in 0..COLUMNS {
+                next[lane] = anticausal_start(before[lane], last[lane]);
+            }
+            for k in (0..held).rev() {
+                if k + 1 < held {
+                    for lane in 0..COLUMNS {
+                        next[lane] = POLE * (next[lane] - band[k][lane]);
+                    }
+                }
+                if k < done {
+                    for (out, value) in rows[first + k].iter_mut().zip(&next) {
+                        *out = *value as f32;
+                    }
                 }
             }
-            prefilter_line(line);
-            for (lane, row) in band.chunks_exact_mut(columns).enumerate() {
-                for (out, value) in row.iter_mut().zip(line.iter()) {
-                    *out = value[lane] as f32;
-                }
-            }
-        },
-    );
-    let blocks = column_blocks(pixels, columns);
-    blocks.into_par_iter().for_each_init(
-        || vec![[0.0f64; LANES]; rows],
-        |line, mut block| {
-            for (out, row) in line.iter_mut().zip(&block) {
-                for (lane, &value) in row.iter().enumerate() {
-                    out[lane] = f64::from(value);
-                }
-            }
-            prefilter_line(line);
-            for (row, value) in block.iter_mut().zip(line.iter()) {
-                for (lane, out) in row.iter_mut().enumerate() {
-                    *out = value[lane] as f32;
-                }
-            }
-        },
-    );
+            band.copy_within(done..held, 0);
+            known = held - done;
+            first += done;
+        }
+    }
+}
+
+/// A short piece of a row, filled up with zeros.
+#[inline(always)]
+fn doubles(piece: &[f32]) -> [f64; COLUMNS] {
+    let mut values = [0.0; COLUMNS];
+    for (value, &pixel) in values.iter_mut().zip(piece) {
+        *value = f64::from(pixel);
+    }
+    values
 }
 
 /// Disjoint blocks of neighbouring columns, each a list of short row pieces.
 fn column_blocks(pixels: &mut [f32], columns: usize) -> Vec<Vec<&mut [f32]>> {
     let rows = pixels.len() / columns;
-    let mut blocks: Vec<Vec<&mut [f32]>> = (0..columns.div_ceil(LANES)).map(|_| Vec::with_capacity(rows)).collect();
+    let mut blocks: Vec<Vec<&mut [f32]>> = (0..columns.div_ceil(COLUMNS)).map(|_| Vec::with_capacity(rows)).collect();
     for row in pixels.chunks_exact_mut(columns) {
-        for (block, piece) in blocks.iter_mut().zip(row.chunks_mut(LANES)) {
+        for (block, piece) in blocks.iter_mut().zip(row.chunks_mut(COLUMNS)) {
             block.push(piece);
         }
     }
@@ -142,7 +226,7 @@ mod tests {
 
     fn evaluate(coefficients: &[f64], position: f64) -> f64 {
         let (middle, weights) = weights(position);
-        (0..3).map(|k| weights[k] * coefficients[mirrored(middle + k as isize - 1, coefficients.len())]).sum()
+        (0..3).map(|k| weights[k] * coefficients[mirrored(middle as isize + k as isize - 1, coefficients.len())]).sum()
     }
 
     #[test]
@@ -178,6 +262,29 @@ mod tests {
                 })
                 .collect();
             assert!((evaluate(&lines, y as f64) - f64::from(samples[y * columns + 6])).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn columns_filtered_in_bands_are_those_filtered_whole() {
+        for rows in [2, 3, 40, BAND + HORIZON, BAND + HORIZON + 1, 300] {
+            let columns = COLUMNS + 3;
+            let mut pixels: Vec<f32> = (0..rows * columns).map(|i| ((i * 29) % 101) as f32).collect();
+            let mut expected = pixels.clone();
+            prefilter_image(&mut pixels, columns);
+            for row in expected.chunks_exact_mut(columns) {
+                let mut line: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
+                prefilter(&mut line);
+                row.iter_mut().zip(line).for_each(|(out, value)| *out = value as f32);
+            }
+            for x in 0..columns {
+                let mut line: Vec<f64> = (0..rows).map(|y| f64::from(expected[y * columns + x])).collect();
+                prefilter(&mut line);
+                for (y, value) in line.into_iter().enumerate() {
+                    let found = pixels[y * columns + x];
+                    assert!((found - value as f32).abs() <= 1e-5, "{rows}: {y} {x}: {found} {value}");
+                }
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Straightening: the image at shifted positions, by a quadratic spline in which NaN pixels weigh nothing.
 
 use crate::error::{Result, contiguous, same_shape};
-use crate::spline::{mirrored, prefilter_image, weights};
+use crate::interpolate::{Interpolator, LANES, Scratch};
+use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
@@ -22,66 +23,6 @@ pub struct Linear {
     pub d: f64,
 }
 
-/// Least weight of valid pixels at which an output pixel has a value.
-const LEAST_WEIGHT: f64 = 0.5;
-
-/// Spline coefficients of an image and of its validity.
-struct Coefficients {
-    values: Vec<f32>,
-    validity: Option<Vec<f32>>,
-    shape: (usize, usize),
-}
-
-impl Coefficients {
-    fn new(pixels: &[f32], shape: (usize, usize)) -> Self {
-        let mut values: Vec<f32> = pixels.to_vec();
-        values.par_iter_mut().for_each(|v| {
-            if !v.is_finite() {
-                *v = 0.0;
-            }
-        });
-        let whole = pixels.par_iter().all(|v| v.is_finite());
-        let validity = (!whole).then(|| {
-            let mut validity: Vec<f32> = pixels.par_iter().map(|v| f32::from(u8::from(v.is_finite()))).collect();
-            prefilter_image(&mut validity, shape.1);
-            validity
-        });
-        prefilter_image(&mut values, shape.1);
-        Self { values, validity, shape }
-    }
-
-    #[inline]
-    fn at(&self, y: f64, x: f64) -> f32 {
-        let (rows, columns) = self.shape;
-        let inside = |position: f64, size: usize| position >= 0.0 && position <= size as f64 - 1.0;
-        if !inside(y, rows) || !inside(x, columns) {
-            return f32::NAN;
-        }
-        let ((row, wy), (column, wx)) = (weights(y), weights(x));
-        let ys: [usize; 3] = std::array::from_fn(|k| mirrored_near(row + k as isize - 1, rows) * columns);
-        let xs: [usize; 3] = std::array::from_fn(|k| mirrored_near(column + k as isize - 1, columns));
-        let sum = |coefficients: &[f32]| {
-            let mut sum = 0.0;
-            for (&y, wy) in ys.iter().zip(wy) {
-                let mut line = 0.0;
-                for (&x, wx) in xs.iter().zip(wx) {
-                    line += wx * f64::from(coefficients[y + x]);
-                }
-                sum += wy * line;
-            }
-            sum
-        };
-        let weight = self.validity.as_ref().map_or(1.0, |validity| sum(validity));
-        if weight < LEAST_WEIGHT { f32::NAN } else { (sum(&self.values) / weight) as f32 }
-    }
-}
-
-/// Mirrored index, without the division where none is needed.
-#[inline]
-fn mirrored_near(index: isize, size: usize) -> usize {
-    if index >= 0 && (index as usize) < size { index as usize } else { mirrored(index, size) }
-}
-
 /// The image at its source positions; NaN where they lie outside or on too few valid pixels.
 pub fn straighten(
     image: ArrayView2<'_, f32>,
@@ -93,22 +34,120 @@ pub fn straighten(
     same_shape("dxmap", &dxmap, shape)?;
     same_shape("dymap", &dymap, shape)?;
     let (dxmap, dymap) = (contiguous("dxmap", &dxmap)?, contiguous("dymap", &dymap)?);
-    let coefficients = Coefficients::new(contiguous("image", &image)?, shape);
+    let image = &Interpolator::new(contiguous("image", &image)?, shape);
     let columns = shape.1.max(1);
     let mut result = Array2::zeros(shape);
     if let Some(out) = result.as_slice_mut() {
-        out.par_chunks_mut(columns).enumerate().for_each(|(row, out)| {
-            let (dxs, dys) = (&dxmap[row * columns..][..columns], &dymap[row * columns..][..columns]);
-            let y = row as f64;
-            for (column, out) in out.iter_mut().enumerate() {
-                let x = column as f64;
-                let source_x = linear.dx + linear.a * x + linear.b * y + f64::from(dxs[column]);
-                let source_y = linear.dy + linear.c * x + linear.d * y + f64::from(dys[column]);
-                *out = coefficients.at(source_y, source_x);
-            }
+        out.par_chunks_mut(columns * ROWS).enumerate().for_each_init(Scratch::default, |scratch, (band, out)| {
+            let first = band * ROWS * columns;
+            let maps = (&dxmap[first..][..out.len()], &dymap[first..][..out.len()]);
+            widest(Band { image, linear, first: band * ROWS, columns, maps, out, scratch });
         });
     }
     Ok(result)
+}
+
+/// Rows of a band, and columns of its tiles: few enough for their coefficients to stay in a core's cache.
+const ROWS: usize = 32;
+const COLUMNS: usize = 128;
+
+/// A band of rows of the output and its displacements.
+struct Band<'a> {
+    image: &'a Interpolator,
+    linear: Linear,
+    first: usize,
+    columns: usize,
+    maps: (&'a [f32], &'a [f32]),
+    out: &'a mut [f32],
+    scratch: &'a mut Scratch,
+}
+
+impl Vectorised for Band<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { image, linear, first, columns, maps, out, scratch } = self;
+        let rows = out.len() / columns;
+        for left in (0..columns).step_by(COLUMNS) {
+            let right = (left + COLUMNS).min(columns);
+            let source = |row: usize, x: usize| Source::new(linear, first + row, x, row * columns + x, right - x, maps);
+            let (mut ys, mut xs) = (Extent::new(), Extent::new());
+            for row in 0..rows {
+                for x in (left..right).step_by(LANES) {
+                    let source = source(row, x);
+                    ys.include(&source.y);
+                    xs.include(&source.x);
+                }
+            }
+            let window = image.window(ys.limits(), xs.limits(), scratch);
+            for row in 0..rows {
+                for x in (left..right).step_by(LANES) {
+                    let source = source(row, x);
+                    let count = LANES.min(right - x);
+                    out[row * columns + x..][..count].copy_from_slice(&window.at(&source.y, &source.x)[..count]);
+                }
+            }
+        }
+    }
+}
+
+/// Positions in the input of neighbouring pixels of the output; the last of a row is repeated.
+struct Source {
+    y: [f64; LANES],
+    x: [f64; LANES],
+}
+
+impl Source {
+    #[inline(always)]
+    fn new(linear: Linear, row: usize, column: usize, place: usize, count: usize, maps: (&[f32], &[f32])) -> Self {
+        let (mut dx, mut dy) = ([0.0; LANES], [0.0; LANES]);
+        if count >= LANES {
+            dx.copy_from_slice(&maps.0[place..place + LANES]);
+            dy.copy_from_slice(&maps.1[place..place + LANES]);
+        } else {
+            for lane in 0..LANES {
+                let lane_place = place + lane.min(count - 1);
+                (dx[lane], dy[lane]) = (maps.0[lane_place], maps.1[lane_place]);
+            }
+        }
+        let y = row as f64;
+        let mut source = Self { y: [0.0; LANES], x: [0.0; LANES] };
+        for lane in 0..LANES {
+            let x = (column + lane) as f64;
+            source.x[lane] = linear.dx + linear.a * x + linear.b * y + f64::from(dx[lane]);
+            source.y[lane] = linear.dy + linear.c * x + linear.d * y + f64::from(dy[lane]);
+        }
+        source
+    }
+}
+
+/// Least and greatest position seen; those that are no number do not count.
+struct Extent {
+    least: [f64; LANES],
+    most: [f64; LANES],
+}
+
+impl Extent {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { least: [f64::INFINITY; LANES], most: [f64::NEG_INFINITY; LANES] }
+    }
+
+    #[inline(always)]
+    fn include(&mut self, positions: &[f64; LANES]) {
+        for lane in 0..LANES {
+            let position = positions[lane];
+            self.least[lane] = if position < self.least[lane] { position } else { self.least[lane] };
+            self.most[lane] = if position > self.most[lane] { position } else { self.most[lane] };
+        }
+    }
+
+    #[inline(always)]
+    fn limits(&self) -> (f64, f64) {
+        let least = self.least.iter().fold(f64::INFINITY, |least, &v| if v < least { v } else { least });
+        (least, self.most.iter().fold(f64::NEG_INFINITY, |most, &v| if v > most { v } else { most }))
+    }
 }
 
 #[cfg(test)]

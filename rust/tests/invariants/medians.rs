@@ -16,7 +16,9 @@ proptest! {
         values in (1..=100usize).prop_flat_map(|count| vec(vec(pixel(0), LANES), count))
     ) {
         let mut lanes: Vec<[f32; LANES]> = values.iter().map(|v| v.as_slice().try_into().unwrap()).collect();
-        for (lane, found) in MedianNetwork::new(values.len()).medians(&mut lanes).into_iter().enumerate() {
+        let network = MedianNetwork::new(values.len());
+        lanes.resize(network.slots(), [0.0; LANES]);
+        for (lane, found) in network.medians(&mut lanes).into_iter().enumerate() {
             let expected = sorted_median(values.iter().map(|v| f64::from(v[lane])));
             prop_assert_eq!(found, expected);
         }

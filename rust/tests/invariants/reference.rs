@@ -78,7 +78,7 @@ pub fn on_threads<T: Send>(count: usize, kernel: impl FnOnce() -> T + Send) -> T
 
 pub fn spline_at(coefficients: &[f64], position: f64) -> f64 {
     let (middle, weights) = weights(position);
-    (0..3).map(|k| weights[k] * coefficients[mirrored(middle + k as isize - 1, coefficients.len())]).sum()
+    (0..3).map(|k| weights[k] * coefficients[mirrored(middle as isize + k as isize - 1, coefficients.len())]).sum()
 }
 
 /// Coefficients of an image, along its rows and then its columns.

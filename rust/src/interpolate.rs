@@ -1,0 +1,250 @@
+//! An image between its pixels, by a quadratic spline in which NaN pixels weigh nothing.
+
+use crate::spline::{mirrored, prefilter_image, weights};
+use rayon::prelude::*;
+
+/// Positions that are interpolated together.
+pub const LANES: usize = 8;
+
+/// Least weight of valid pixels at which a position has a value.
+const LEAST_WEIGHT: f64 = 0.5;
+
+/// Spline coefficients of an image and of its validity.
+pub struct Interpolator {
+    values: Vec<f32>,
+    validity: Option<Vec<f32>>,
+    shape: (usize, usize),
+}
+
+impl Interpolator {
+    /// Find the coefficients of an image of rows and columns.
+    pub fn new(pixels: &[f32], shape: (usize, usize)) -> Self {
+        let whole = pixels.par_chunks(shape.1.max(1)).all(|row| row.iter().fold(true, |all, v| all & v.is_finite()));
+        let mut values: Vec<f32> = pixels.par_iter().map(|&v| if v.is_finite() { v } else { 0.0 }).collect();
+        prefilter_image(&mut values, shape.1);
+        let validity = (!whole).then(|| {
+            let mut validity: Vec<f32> = pixels.par_iter().map(|v| f32::from(u8::from(v.is_finite()))).collect();
+            prefilter_image(&mut validity, shape.1);
+            validity
+        });
+        Self { values, validity, shape }
+    }
+
+    /// Copy the coefficients around positions within `ys` and `xs` into scratch space.
+    ///
+    /// Rows that a slanted line of positions runs through lie far apart in memory: fetched one by one when they are
+    /// needed, they cost more than the interpolation.
+    #[inline(always)]
+    pub fn window<'a>(&'a self, ys: (f64, f64), xs: (f64, f64), scratch: &'a mut Scratch) -> Window<'a> {
+        let (rows, columns) = self.shape;
+        let (rows, columns) = (range(ys, 2, 4, rows), range(xs, 3, LANES + 4, columns));
+        scratch.values.clear();
+        scratch.validity.clear();
+        let near = rows.len() * columns.len() <= Scratch::MOST;
+        if near {
+            for row in rows.clone() {
+                let line = row * self.shape.1 + columns.start..row * self.shape.1 + columns.end;
+                scratch.values.extend_from_slice(&self.values[line.clone()]);
+                if let Some(validity) = &self.validity {
+                    scratch.validity.extend_from_slice(&validity[line]);
+                }
+            }
+        }
+        Window {
+            image: self,
+            values: &scratch.values,
+            validity: self.validity.is_some().then_some(scratch.validity.as_slice()),
+            first: (rows.start, columns.start),
+            shape: if near { (rows.len(), columns.len()) } else { (0, 0) },
+        }
+    }
+
+    fn one_by_one(&self, ys: &[f64; LANES], xs: &[f64; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|lane| self.single(ys[lane], xs[lane]))
+    }
+
+    /// The image at one position.
+    fn single(&self, y: f64, x: f64) -> f32 {
+        let (rows, columns) = self.shape;
+        let inside = |position: f64, size: usize| position >= 0.0 && position <= size as f64 - 1.0;
+        if !inside(y, rows) || !inside(x, columns) {
+            return f32::NAN;
+        }
+        let ((row, wy), (column, wx)) = (weights(y), weights(x));
+        let sum = |coefficients: &[f32]| {
+            let mut sum = 0.0;
+            for (j, wy) in wy.iter().enumerate() {
+                let y = mirrored(row as isize + j as isize - 1, rows) * columns;
+                let mut line = 0.0;
+                for (i, wx) in wx.iter().enumerate() {
+                    line += wx * f64::from(coefficients[y + mirrored(column as isize + i as isize - 1, columns)]);
+                }
+                sum += wy * line;
+            }
+            sum
+        };
+        let weight = self.validity.as_deref().map_or(1.0, sum);
+        if weight >= LEAST_WEIGHT { (sum(&self.values) / weight) as f32 } else { f32::NAN }
+    }
+}
+
+/// Indices of an axis around positions, with room before and after.
+#[inline(always)]
+fn range((least, most): (f64, f64), before: usize, after: usize, size: usize) -> std::ops::Range<usize> {
+    // Casts saturate; what is no number becomes 0.
+    let start = (least as usize).saturating_sub(before).min(size);
+    let end = (most as usize).saturating_add(after).min(size);
+    start..end.max(start)
+}
+
+/// Room for the coefficients of a window.
+#[derive(Default)]
+pub struct Scratch {
+    values: Vec<f32>,
+    validity: Vec<f32>,
+}
+
+impl Scratch {
+    /// Coefficients of the largest window that is copied; positions that are more scattered are taken one by one.
+    const MOST: usize = 1 << 16;
+}
+
+/// Coefficients of part of an image.
+pub struct Window<'a> {
+    image: &'a Interpolator,
+    values: &'a [f32],
+    validity: Option<&'a [f32]>,
+    first: (usize, usize),
+    shape: (usize, usize),
+}
+
+impl Window<'_> {
+    /// The image at positions that follow one another along a row; NaN outside the image and on too few valid pixels.
+    #[inline(always)]
+    pub fn at(&self, ys: &[f64; LANES], xs: &[f64; LANES]) -> [f32; LANES] {
+        let (mut y, mut x) = (Axis::new(ys, 0.0), Axis::new(xs, 1.0));
+        let Some((row, column)) = self.corner(&y, &x) else {
+            return self.image.one_by_one(ys, xs);
+        };
+        let start = (row as usize - 1 - self.first.0) * self.shape.1 + column as usize - 1 - self.first.1;
+        let block = Block { start, width: self.shape.1 };
+        // Weights of samples that a lane does not use are 0, so that all of these give the same.
+        match (y.align(row), x.align(column)) {
+            (false, false) => self.block_values::<3, 3>(&block, &y, &x),
+            (true, false) => self.block_values::<4, 3>(&block, &y, &x),
+            (false, true) => self.block_values::<3, 4>(&block, &y, &x),
+            (true, true) => self.block_values::<4, 4>(&block, &y, &x),
+        }
+    }
+
+    /// Middle row and column of the first samples, if a block of 4 rows holds every lane's samples and lies within the
+    /// window; none at the image's edges and where samples lie further apart.
+    #[inline(always)]
+    fn corner(&self, y: &Axis, x: &Axis) -> Option<(f64, f64)> {
+        let (row, column) = (y.least(), x.least());
+        let mut near = true;
+        for lane in 0..LANES {
+            near &= (y.middle[lane] - row <= 1.0) & (x.middle[lane] - column <= 1.0);
+        }
+        let (first_row, first_column) = (self.first.0 as f64, self.first.1 as f64);
+        let within = row - 1.0 >= first_row
+            && column - 1.0 >= first_column
+            && row + 3.0 <= first_row + self.shape.0 as f64
+            && column + (LANES as f64 + 2.0) <= first_column + self.shape.1 as f64;
+        if near && within { Some((row, column)) } else { None }
+    }
+
+    #[inline(always)]
+    fn block_values<const ROWS: usize, const COLUMNS: usize>(&self, block: &Block, y: &Axis, x: &Axis) -> [f32; LANES] {
+        let values = block.sum::<ROWS, COLUMNS>(self.values, y, x);
+        let weights = match self.validity {
+            Some(validity) => block.sum::<ROWS, COLUMNS>(validity, y, x),
+            None => [1.0; LANES],
+        };
+        let mut out = [0.0; LANES];
+        for lane in 0..LANES {
+            let value = (values[lane] / weights[lane]) as f32;
+            out[lane] = if weights[lane] >= LEAST_WEIGHT { value } else { f32::NAN };
+        }
+        out
+    }
+}
+
+/// Positions along one axis: the middle one of each lane's three samples, counted from where the lane would have it if
+/// every lane moved on by `step`, and the weights of the three.
+struct Axis {
+    middle: [f64; LANES],
+    weights: [[f64; LANES]; 4],
+}
+
+impl Axis {
+    #[inline(always)]
+    fn new(positions: &[f64; LANES], step: f64) -> Self {
+        let mut axis = Self { middle: [0.0; LANES], weights: [[0.0; LANES]; 4] };
+        for lane in 0..LANES {
+            let (middle, [low, centre, high]) = weights(positions[lane]);
+            axis.middle[lane] = middle - step * lane as f64;
+            axis.weights[0][lane] = low;
+            axis.weights[1][lane] = centre;
+            axis.weights[2][lane] = high;
+        }
+        axis
+    }
+
+    #[inline(always)]
+    fn least(&self) -> f64 {
+        let mut least = self.middle[0];
+        for lane in 1..LANES {
+            least = if self.middle[lane] < least { self.middle[lane] } else { least };
+        }
+        least
+    }
+
+    /// Let the weights of all lanes belong to the same samples, the second of which is `first`; tells whether a lane is
+    /// one further on, so that there are four.
+    #[inline(always)]
+    fn align(&mut self, first: f64) -> bool {
+        let mut differ = false;
+        for lane in 0..LANES {
+            differ |= self.middle[lane] != first;
+        }
+        if differ {
+            let [low, centre, high, _] = self.weights;
+            for lane in 0..LANES {
+                let on = self.middle[lane] != first;
+                self.weights[0][lane] = if on { 0.0 } else { low[lane] };
+                self.weights[1][lane] = if on { low[lane] } else { centre[lane] };
+                self.weights[2][lane] = if on { centre[lane] } else { high[lane] };
+                self.weights[3][lane] = if on { high[lane] } else { 0.0 };
+            }
+        }
+        differ
+    }
+}
+
+/// Samples of all lanes side by side, from the first lane's first one on.
+struct Block {
+    start: usize,
+    width: usize,
+}
+
+impl Block {
+    /// Weighted sums of the lanes' coefficients.
+    #[inline(always)]
+    fn sum<const ROWS: usize, const COLUMNS: usize>(&self, coefficients: &[f32], y: &Axis, x: &Axis) -> [f64; LANES] {
+        let mut sums = [0.0; LANES];
+        for j in 0..ROWS {
+            let samples = &coefficients[self.start + j * self.width..][..LANES + COLUMNS - 1];
+            let mut line = [0.0; LANES];
+            for i in 0..COLUMNS {
+                for lane in 0..LANES {
+                    line[lane] += x.weights[i][lane] * f64::from(samples[i + lane]);
+                }
+            }
+            for lane in 0..LANES {
+                sums[lane] += y.weights[j][lane] * line[lane];
+            }
+        }
+        sums
+    }
+}
