@@ -1,7 +1,7 @@
 //! Background: scattered light from a smoothed image, and a smooth global map from the unlit pixels.
 
 use crate::error::{Result, contiguous, require, same_shape};
-use crate::median::nan_median;
+use crate::median::{median, nan_median};
 use crate::spline::{mirrored, prefilter, weights};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -24,16 +24,24 @@ pub struct ScatterKernel {
 pub fn fill_nan(image: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
     let (ny, nx) = image.dim();
     let mut filled = image.to_owned();
-    let mut gaps: Vec<(usize, usize)> = Vec::new();
-    for ((y, x), value) in filled.indexed_iter_mut() {
-        if value.is_nan() {
-            if y == 0 || x == 0 || y + 1 == ny || x + 1 == nx {
-                *value = 0.0;
-            } else {
-                gaps.push((y, x));
+    let mut gaps: Vec<(usize, usize)> = filled
+        .outer_iter_mut()
+        .into_par_iter()
+        .enumerate()
+        .flat_map_iter(|(y, mut row)| {
+            let mut gaps = Vec::new();
+            if row.iter().fold(false, |any, v| any | v.is_nan()) {
+                for (x, value) in row.iter_mut().enumerate().filter(|(_, v)| v.is_nan()) {
+                    if y == 0 || x == 0 || y + 1 == ny || x + 1 == nx {
+                        *value = 0.0;
+                    } else {
+                        gaps.push((y, x));
+                    }
+                }
             }
-        }
-    }
+            gaps
+        })
+        .collect();
     while !gaps.is_empty() {
         let values: Vec<f32> = gaps
             .par_iter()
@@ -87,9 +95,13 @@ fn block_means(image: ArrayView2<'_, f32>, dy: usize, dx: usize) -> Array2<f64> 
     let mut means = Array2::zeros((ny / dy, nx / dx));
     means.outer_iter_mut().into_par_iter().enumerate().for_each(|(row, mut means)| {
         for y in row * dy..(row + 1) * dy {
+            let line = image.row(y);
+            if dx == 1 {
+                means.zip_mut_with(&line, |mean, &value| *mean += f64::from(value));
+                continue;
+            }
             for (column, mean) in means.iter_mut().enumerate() {
-                let block = image.row(y);
-                *mean += (column * dx..(column + 1) * dx).map(|x| f64::from(block[x])).sum::<f64>();
+                *mean += (column * dx..(column + 1) * dx).map(|x| f64::from(line[x])).sum::<f64>();
             }
         }
         means.mapv_inplace(|sum| sum / (dy * dx) as f64);
@@ -129,6 +141,13 @@ fn resize_linear(image: &Array2<f64>, shape: (usize, usize), factor: f64) -> Arr
     result.outer_iter_mut().into_par_iter().zip(rows).for_each(|(mut out, row)| {
         let Some((y, wy)) = row else { return };
         let (low, high) = (image.row(y), image.row((y + 1).min(image.nrows() - 1)));
+        if image.ncols() == shape.1 {
+            // Every column is its own: nothing to interpolate along x.
+            for ((out, low), high) in out.iter_mut().zip(low).zip(high) {
+                *out = (factor * ((1.0 - wy) * low + wy * high)) as f32;
+            }
+            return;
+        }
         for (out, column) in out.iter_mut().zip(&columns) {
             let Some((x, wx)) = *column else { continue };
             let right = (x + 1).min(image.ncols() - 1);
@@ -254,7 +273,7 @@ pub fn global_background(
                 let four = [corner, corner + 1, corner + tile_columns, corner + tile_columns + 1];
                 let mut values: Vec<f64> = Vec::with_capacity(four.iter().map(|&t| residuals[t].len()).sum());
                 four.iter().for_each(|&t| values.extend_from_slice(&residuals[t]));
-                let value = nan_median(&mut values);
+                let value = median(&mut values);
                 if value.is_finite() { value } else { 0.0 }
             })
             .collect();

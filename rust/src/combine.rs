@@ -139,7 +139,9 @@ impl Vectorised for Band<'_> {
         let mut column = Vec::with_capacity(count);
         for (block, out) in out.chunks_mut(LANES).enumerate() {
             let start = block * LANES;
-            if out.len() == LANES && gather(buffer, width, start, &mut lanes[..count]) {
+            let mut finite = [false; LANES];
+            if out.len() == LANES {
+                finite = gather(buffer, width, start, &mut lanes[..count]);
                 let combined = match method {
                     Method::Median => network.medians(&mut lanes).map(|median| median as f32),
                     Method::Mean => lane_means(&lanes[..count]),
@@ -151,9 +153,9 @@ impl Vectorised for Band<'_> {
                     }
                 };
                 out.copy_from_slice(&combined);
-                continue;
             }
-            for (lane, out) in out.iter_mut().enumerate() {
+            // The lanes left out: those at the end, and those with a value that does not count.
+            for (lane, out) in out.iter_mut().enumerate().filter(|&(lane, _)| !finite[lane]) {
                 column.clear();
                 let values = buffer.iter().skip(start + lane).step_by(width);
                 column.extend(values.filter(|v| v.is_finite()));
@@ -163,14 +165,16 @@ impl Vectorised for Band<'_> {
     }
 }
 
-/// Take the lanes from a band; tells whether all of them are finite.
+/// Take the lanes from a band; tells in which of them every value is finite.
 #[inline(always)]
-fn gather(buffer: &[f32], width: usize, start: usize, lanes: &mut [[f32; LANES]]) -> bool {
-    let mut finite = true;
-    for (frame, lane) in lanes.iter_mut().enumerate() {
+fn gather(buffer: &[f32], width: usize, start: usize, lanes: &mut [[f32; LANES]]) -> [bool; LANES] {
+    let mut finite = [true; LANES];
+    for (frame, vector) in lanes.iter_mut().enumerate() {
         let place = frame * width + start;
-        lane.copy_from_slice(&buffer[place..place + LANES]);
-        finite &= lane.iter().fold(true, |all, v| all & v.is_finite());
+        vector.copy_from_slice(&buffer[place..place + LANES]);
+        for lane in 0..LANES {
+            finite[lane] &= vector[lane].is_finite();
+        }
     }
     finite
 }

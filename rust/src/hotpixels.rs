@@ -2,6 +2,7 @@
 
 use crate::error::{Result, contiguous, require, same_shape};
 use crate::median::{LANES, MedianNetwork, nan_median};
+use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
@@ -48,80 +49,149 @@ fn smoothing_distance(pixels: &[f32], columns: usize) -> Vec<f32> {
         || (vec![0.0f32; columns + 8], vec![0.0f64; columns + 4]),
         |(around, medians), (row, out)| {
             let first = row * columns;
-            for (k, value) in around.iter_mut().enumerate() {
-                // Four samples before the row and four after it, around the ends of the flattened image.
-                *value = pixels[(first + k + size * 4 - 4) % size];
+            if first >= 4 && first + columns + 4 <= size {
+                around.copy_from_slice(&pixels[first - 4..first + columns + 4]);
+            } else {
+                for (k, value) in around.iter_mut().enumerate() {
+                    // Four samples before the row and four after it, around the ends of the flattened image.
+                    *value = pixels[(first + k + size * 4 - 4) % size];
+                }
             }
-            for (middle, five) in medians.iter_mut().zip(around.windows(5)) {
-                *middle = median_of_five([five[0], five[1], five[2], five[3], five[4]]);
-            }
-            for ((out, five), &value) in out.iter_mut().zip(medians.windows(5)).zip(&pixels[first..]) {
-                let mean = (five[0] + five[1] + five[2] + five[3] + five[4]) / 5.0;
-                *out = (f64::from(value) - mean).abs() as f32;
-            }
+            widest(SmoothingDistance { around, medians, out });
         },
     );
     distance
 }
 
-fn median_of_five(mut five: [f32; 5]) -> f64 {
-    if five.iter().any(|v| v.is_nan()) {
-        return nan_median(&mut five);
-    }
-    let [a, b, c, d, e] = five;
-    let (a, b) = ordered(a, b);
-    let (c, d) = ordered(c, d);
-    // The least and the greatest of four can't be the middle of five; three values are left.
-    let (_, low) = ordered(a, c);
-    let (high, _) = ordered(b, d);
-    let (low, high) = ordered(low, high);
-    let (_, clipped) = ordered(low, e);
-    let (middle, _) = ordered(clipped, high);
-    f64::from(middle)
+/// A row with four samples more on both sides, room for its running medians, and the distances from their mean.
+struct SmoothingDistance<'a> {
+    around: &'a [f32],
+    medians: &'a mut [f64],
+    out: &'a mut [f32],
 }
 
-#[inline]
+impl Vectorised for SmoothingDistance<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { around, medians, out } = self;
+        for (block, medians) in medians.chunks_mut(LANES).enumerate() {
+            let samples = &around[block * LANES..][..medians.len() + 4];
+            let mut whole = [false; LANES];
+            if medians.len() == LANES {
+                let five: [[f32; LANES]; 5] = [
+                    lanes_from(samples),
+                    lanes_from(&samples[1..]),
+                    lanes_from(&samples[2..]),
+                    lanes_from(&samples[3..]),
+                    lanes_from(&samples[4..]),
+                ];
+                for (median, middle) in medians.iter_mut().zip(middle_of_five(&five)) {
+                    *median = f64::from(middle);
+                }
+                whole = without_nan(&five);
+            }
+            for (lane, median) in medians.iter_mut().enumerate().filter(|&(lane, _)| !whole[lane]) {
+                let five = &samples[lane..];
+                *median = nan_median(&mut [five[0], five[1], five[2], five[3], five[4]]);
+            }
+        }
+        let values = &around[4..];
+        for x in 0..out.len() {
+            let five = &medians[x..x + 5];
+            let mean = (five[0] + five[1] + five[2] + five[3] + five[4]) / 5.0;
+            out[x] = (f64::from(values[x]) - mean).abs() as f32;
+        }
+    }
+}
+
+/// Medians of the lanes of five vectors without NaN.
+#[inline(always)]
+fn middle_of_five(five: &[[f32; LANES]; 5]) -> [f32; LANES] {
+    let mut middle = [0.0; LANES];
+    for lane in 0..LANES {
+        let (a, b) = ordered(five[0][lane], five[1][lane]);
+        let (c, d) = ordered(five[2][lane], five[3][lane]);
+        // The least and the greatest of four can't be the middle of five; three values are left.
+        let (_, low) = ordered(a, c);
+        let (high, _) = ordered(b, d);
+        let (low, high) = ordered(low, high);
+        let (_, clipped) = ordered(low, five[4][lane]);
+        (middle[lane], _) = ordered(clipped, high);
+    }
+    middle
+}
+
+#[inline(always)]
 fn ordered(a: f32, b: f32) -> (f32, f32) {
-    if a < b { (a, b) } else { (b, a) }
+    (if a < b { a } else { b }, if a < b { b } else { a })
 }
 
 /// nan-median of the distances in the 3 x 3 neighbourhood, wrapping in both axes.
 fn local_scale(distance: &[f32], columns: usize) -> Vec<f32> {
     let rows = distance.len() / columns;
-    let network = MedianNetwork::new(9);
+    let network = &MedianNetwork::new(9);
     let mut scale = vec![0.0f32; distance.len()];
     scale.par_chunks_mut(columns).enumerate().for_each(|(row, out)| {
         let lines = around(row, rows).map(|r| &distance[r * columns..][..columns]);
-        let single = |column: usize| {
-            let places = around(column, columns);
-            let mut nine: [f32; 9] = std::array::from_fn(|k| lines[k / 3][places[k % 3]]);
-            nan_median(&mut nine) as f32
-        };
-        let mut column = 0;
-        while column < columns {
-            // Away from the wrapping ends, lanes of neighbouring columns go through the network together.
-            if column > 0 && column + LANES < columns {
-                // The last two are room for the network.
-                let mut nine = [[0.0; LANES]; 11];
-                for (k, lanes) in nine[..9].iter_mut().enumerate() {
-                    *lanes = lanes_from(&lines[k / 3][column + k % 3 - 1..]);
-                }
-                if nine[..9].iter().flatten().fold(true, |whole, v| whole & !v.is_nan()) {
-                    let medians = network.medians(&mut nine).map(|median| median as f32);
-                    out[column..column + LANES].copy_from_slice(&medians);
-                    column += LANES;
-                    continue;
-                }
-            }
-            out[column] = single(column);
-            column += 1;
-        }
+        widest(LocalScale { lines, network, out });
     });
     scale
 }
 
+/// Three neighbouring rows of distances, and the scale of the middle one.
+struct LocalScale<'a> {
+    lines: [&'a [f32]; 3],
+    network: &'a MedianNetwork,
+    out: &'a mut [f32],
+}
+
+impl Vectorised for LocalScale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { lines, network, out } = self;
+        let columns = out.len();
+        // The last two are room for the network.
+        let mut nine = [[0.0f32; LANES]; 11];
+        for first in (0..columns).step_by(LANES) {
+            let count = LANES.min(columns - first);
+            let mut whole = [false; LANES];
+            // Away from the wrapping ends, lanes of neighbouring columns go through the network together.
+            if first > 0 && first + LANES < columns {
+                for k in 0..9 {
+                    nine[k] = lanes_from(&lines[k / 3][first + k % 3 - 1..]);
+                }
+                whole = without_nan(&nine[..9]);
+                for (out, median) in out[first..first + LANES].iter_mut().zip(network.medians(&mut nine)) {
+                    *out = median as f32;
+                }
+            }
+            for lane in (0..count).filter(|&lane| !whole[lane]) {
+                let places = around(first + lane, columns);
+                let mut single: [f32; 9] = std::array::from_fn(|k| lines[k / 3][places[k % 3]]);
+                out[first + lane] = nan_median(&mut single) as f32;
+            }
+        }
+    }
+}
+
+/// Lanes in which no vector has NaN: only of those does a network know the median.
+#[inline(always)]
+fn without_nan(vectors: &[[f32; LANES]]) -> [bool; LANES] {
+    let mut whole = [true; LANES];
+    for vector in vectors {
+        for lane in 0..LANES {
+            whole[lane] &= !vector[lane].is_nan();
+        }
+    }
+    whole
+}
+
 /// The first values of a line.
-#[inline]
+#[inline(always)]
 fn lanes_from(line: &[f32]) -> [f32; LANES] {
     let mut lanes = [0.0; LANES];
     lanes.copy_from_slice(&line[..LANES]);
@@ -138,15 +208,48 @@ fn around(index: usize, size: usize) -> [usize; 3] {
 
 /// 1 where a pixel is good, 0 where it is bad.
 fn good_pixels(pixels: &[f32], bad: &[u8], distance: &[f32], scale: &[f32], floor: f64, threshold: f64) -> Vec<u8> {
-    (0..pixels.len())
-        .into_par_iter()
-        .map(|i| {
-            let local = f64::from(scale[i]);
-            let limit = threshold * if local < floor { floor } else { local };
-            let hot = f64::from(distance[i]) > limit;
-            u8::from(!hot && bad[i] == 0 && pixels[i].is_finite())
-        })
-        .collect()
+    let mut good = vec![0; pixels.len()];
+    good.par_chunks_mut(PIECE).enumerate().for_each(|(piece, good)| {
+        let range = piece * PIECE..piece * PIECE + good.len();
+        let (pixels, bad) = (&pixels[range.clone()], &bad[range.clone()]);
+        widest(GoodPixels {
+            pixels,
+            bad,
+            distance: &distance[range.clone()],
+            scale: &scale[range],
+            floor,
+            threshold,
+            good,
+        });
+    });
+    good
+}
+
+/// Pixels that are judged together.
+const PIECE: usize = 1 << 14;
+
+struct GoodPixels<'a> {
+    pixels: &'a [f32],
+    bad: &'a [u8],
+    distance: &'a [f32],
+    scale: &'a [f32],
+    floor: f64,
+    threshold: f64,
+    good: &'a mut [u8],
+}
+
+impl Vectorised for GoodPixels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (i, good) in self.good.iter_mut().enumerate() {
+            let local = f64::from(self.scale[i]);
+            let limit = self.threshold * if local < self.floor { self.floor } else { local };
+            let hot = f64::from(self.distance[i]) > limit;
+            *good = u8::from(!hot & (self.bad[i] == 0) & self.pixels[i].is_finite());
+        }
+    }
 }
 
 /// What a bad pixel's good neighbours make of it, if there are enough.
@@ -178,16 +281,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn median_of_five_agrees_with_sorting_every_permutation() {
-        let mut seen = 0;
+    fn the_middle_of_five_agrees_with_sorting_every_arrangement() {
         for code in 0..3125u32 {
             let five: [f32; 5] = std::array::from_fn(|k| (code / 5u32.pow(k as u32) % 5) as f32);
             let mut sorted = five;
             sorted.sort_by(f32::total_cmp);
-            assert_eq!(median_of_five(five), f64::from(sorted[2]));
-            seen += 1;
+            assert_eq!(middle_of_five(&five.map(|v| [v; LANES])), [sorted[2]; LANES]);
         }
-        assert_eq!(seen, 3125);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod interpolate;
 pub mod median;
 pub mod outliers;
 pub mod pixels;
+mod selection;
 pub mod simd;
 pub mod sinc2;
 pub mod spline;

@@ -1,6 +1,7 @@
 //! Medians: of a few values, of a running window, of many frames at once by min/max networks.
 
 use crate::error::{Result, require};
+use crate::selection::neighbours;
 use std::cmp::Ordering;
 
 /// Values that medians are taken of.
@@ -48,16 +49,8 @@ pub(crate) fn median<T: Sample>(values: &mut [T]) -> f64 {
         insertion_sort(values);
         return middle(values);
     }
-    let (below, upper, _) = values.select_nth_unstable_by(count / 2, ascending);
-    let upper: f64 = (*upper).into();
-    if count % 2 == 1 {
-        return upper;
-    }
-    let lower = below.iter().fold(f64::NEG_INFINITY, |most, &v| {
-        let v: f64 = v.into();
-        if v > most { v } else { most }
-    });
-    between(lower, upper)
+    let (lower, upper) = neighbours(values, (count - 1) / 2);
+    if count % 2 == 1 { lower.into() } else { between(lower.into(), upper.into()) }
 }
 
 fn insertion_sort<T: Sample>(values: &mut [T]) {

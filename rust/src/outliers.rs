@@ -1,7 +1,8 @@
 //! Robust scatter, outliers of a flat, and its slow part.
 
 use crate::error::{Result, require};
-use crate::median::{ascending, nan_median, partition_nan};
+use crate::median::{nan_median, partition_nan};
+use crate::selection::neighbours;
 
 /// erf(1): the share of a normal distribution within sqrt(2) standard deviations.
 const ERF_1: f64 = 0.842_700_792_949_714_9;
@@ -22,11 +23,9 @@ pub fn quantile(values: &mut [f64], share: f64) -> f64 {
     }
     let place = share * (values.len() - 1) as f64;
     let below = place.floor() as usize;
-    let (_, low, above) = values.select_nth_unstable_by(below, ascending);
-    let low = *low;
-    let high = above.iter().copied().fold(f64::INFINITY, |least, v| if v < least { v } else { least });
+    let (low, high) = neighbours(values, below);
     let part = place - below as f64;
-    if part == 0.0 || above.is_empty() { low } else { low + part * (high - low) }
+    if part == 0.0 { low } else { low + part * (high - low) }
 }
 
 /// Effective read noise: robust scatter of the successive differences of the unlit pixels, over sqrt(2).

@@ -28,7 +28,7 @@ proptest! {
     fn weights_sum_to_one_and_centre_on_the_position(position in -50.0..50.0f64) {
         let (middle, weights) = weights(position);
         prop_assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1.0e-14);
-        prop_assert!((middle as f64 + weights[2] - weights[0] - position).abs() < 1.0e-13);
+        prop_assert!((middle + weights[2] - weights[0] - position).abs() < 1.0e-13);
         prop_assert!(weights.iter().all(|&w| (0.0..=0.75).contains(&w)));
     }
 
