@@ -65,4 +65,11 @@ def sinc2_triangle(
     scale: Sequence[float],
     unit: float,
 ) -> NDArray[np.float64]: ...
+def sinc2_fit(
+    problem: tuple[NDArray[np.float64], NDArray[np.float64], Sequence[float], float],
+    start: Sequence[float],
+    limits: tuple[Sequence[float], Sequence[float]],
+    tolerance: float,
+    most: int,
+) -> tuple[list[float], int, bool]: ...
 def set_wide(wide: bool) -> None: ...

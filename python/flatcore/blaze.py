@@ -21,6 +21,7 @@ PARAMETERS = ("A", "P", "L", "Q", "C", "s")
 # The first fit finds the minimum, the second one goes down to its bottom: by 1e-12 two fits of the same data agree far
 # below any order's noise.
 TOLERANCES = (1e-8, 1e-12)
+MOST_EVALUATIONS = 400
 # Terms that stand in for one another let a fit wander along a valley without end; it is done where the second fit moves
 # the blaze by less than this share of its amplitude.
 SETTLED = 1e-4
@@ -96,15 +97,14 @@ def fit_blaze(e2ds: Vector, blaze: Blaze, settings: BlazeSettings) -> BlazeFit:
     evaluations = 0
     try:
         with np.errstate(all="ignore"):
-            first = fit.solve(fit.first_values(), TOLERANCES[0])
-            evaluations += int(first.nfev)
-            found = fit.solve(first.x, TOLERANCES[1])
+            first, evaluations = fit.first()
+            found = fit.solve(first, TOLERANCES[1])
             evaluations += int(found.nfev)
     except (ValueError, np.linalg.LinAlgError) as error:
         return _no_blaze(filtered, fitted, f"the fit failed: {error}", evaluations)
     values = found.x
     parameters = fit.parameters(values)
-    settled = found.status > 0 or fit.distance(first.x, values) < SETTLED
+    settled = found.status > 0 or fit.distance(first, values) < SETTLED
     if not settled or not np.isfinite(parameters).all():
         return _no_blaze(filtered, fitted, "the fit did not converge", evaluations)
     covariance = fit.covariance(values, blaze.median_width)
@@ -160,10 +160,28 @@ class _Fit:
         complete[self.free] = values * self.scale
         return complete
 
-    def first_values(self) -> Vector:
-        """Give the start in the units of the fit."""
-        first: Vector = self.start[self.free] / self.scale
-        return first
+    @property
+    def limits(self) -> tuple[Vector, Vector]:
+        """Least and greatest values, in the units of the fit."""
+        return self.low[self.free] / self.scale, self.high[self.free] / self.scale
+
+    def first(self) -> tuple[Vector, int]:
+        """Fit from the start, by the kernel; gives the values and the number of evaluations.
+
+        It takes the steps that :meth:`solve` would take, without waiting for Python between them.
+        """
+        scale, start = np.zeros(6), np.zeros(6)
+        low, high = np.full(6, -np.inf), np.full(6, np.inf)
+        scale[self.free], (low[self.free], high[self.free]) = self.scale, self.limits
+        start[self.free] = np.clip(self.start[self.free] / self.scale, *self.limits)
+        values, evaluations, _ = _core.sinc2_fit(
+            (self.columns, self.flux, scale.tolist(), float(self.start[0])),
+            start.tolist(),
+            (low.tolist(), high.tolist()),
+            TOLERANCES[0],
+            MOST_EVALUATIONS,
+        )
+        return np.array(values)[self.free], evaluations
 
     def triangle(self, values: Vector) -> Vector:
         """Triangle of the QR decomposition of Jacobian and residual; the residual is the last column."""
@@ -191,17 +209,16 @@ class _Fit:
 
     def solve(self, values: Vector, tolerance: float) -> OptimizeResult:
         """Fit from the given start, within the bounds, to a relative tolerance."""
-        limits = self.low[self.free] / self.scale, self.high[self.free] / self.scale
         return least_squares(
             self.residual,
-            np.clip(values, *limits),
+            np.clip(values, *self.limits),
             jac=self.jacobian,
-            bounds=limits,
+            bounds=self.limits,
             x_scale="jac",
             ftol=tolerance,
             xtol=tolerance,
             gtol=tolerance,
-            max_nfev=400,
+            max_nfev=MOST_EVALUATIONS,
         )
 
     def covariance(self, values: Vector, width: int) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ pub mod simd;
 pub mod sinc2;
 pub mod spline;
 pub mod straighten;
+pub mod trust_region;
 
 #[cfg(feature = "python")]
 mod python;

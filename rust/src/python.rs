@@ -7,8 +7,9 @@ use crate::error::KernelError;
 use crate::extract::{Extraction, Weights, Window, extract_orders};
 use crate::outliers::{effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
-use crate::sinc2::{Parameters, sinc2, sinc2_jacobian, sinc2_triangle};
+use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian, sinc2_triangle};
 use crate::straighten::{Linear, straighten};
+use crate::trust_region::Limits;
 use ndarray::{Array2, ArrayView2};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -314,6 +315,24 @@ fn py_sinc2_triangle<'py>(
     Ok(py.detach(|| sinc2_triangle(x, flux, &parameters, &scale, unit))?.into_pyarray(py))
 }
 
+/// Columns, flux, parameters per value of the solver, unit of the residuals; start, least and greatest values.
+type Sinc2Fit<'py> = (PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>, Parameters, f64);
+
+#[pyfunction]
+fn sinc2_fit(
+    py: Python<'_>,
+    problem: Sinc2Fit<'_>,
+    start: Parameters,
+    limits: (Parameters, Parameters),
+    tolerance: f64,
+    most: usize,
+) -> PyResult<(Parameters, usize, bool)> {
+    let fit = Fit { x: problem.0.as_slice()?, flux: problem.1.as_slice()?, scale: problem.2, unit: problem.3 };
+    let limits = Limits { low: limits.0, high: limits.1 };
+    let found = py.detach(|| fit.solve(&start, &limits, tolerance, most))?;
+    Ok((found.values, found.evaluations, found.converged))
+}
+
 #[pyfunction(name = "set_wide")]
 fn py_set_wide(wide: bool) {
     crate::simd::set_wide(wide);
@@ -343,6 +362,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_sinc2, module)?)?;
     module.add_function(wrap_pyfunction!(py_sinc2_jacobian, module)?)?;
     module.add_function(wrap_pyfunction!(py_sinc2_triangle, module)?)?;
+    module.add_function(wrap_pyfunction!(sinc2_fit, module)?)?;
     module.add_function(wrap_pyfunction!(py_set_wide, module)?)?;
     Ok(())
 }

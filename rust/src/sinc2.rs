@@ -3,6 +3,7 @@
 
 use crate::error::{Result, require};
 use crate::simd::{Vectorised, widest};
+use crate::trust_region::{Found, Limits, Linearised, minimise};
 
 /// Number of parameters: A, P, L, Q, C, s.
 pub const PARAMETERS: usize = 6;
@@ -58,11 +59,51 @@ pub fn sinc2_triangle(
     unit: f64,
 ) -> Result<Vec<f64>> {
     require(flux.len() == x.len(), "number of fluxes", flux.len() as f64, "that of the columns")?;
+    Ok(triangle(&Fit { x, flux, scale: *scale, unit }, parameters).rows())
+}
+
+/// What a blaze is fitted to, and in which units.
+#[derive(Debug, Clone, Copy)]
+pub struct Fit<'a> {
+    /// Columns.
+    pub x: &'a [f64],
+    /// Flux at the columns.
+    pub flux: &'a [f64],
+    /// Parameters per value of the solver; 0 for a parameter that stays 0.
+    pub scale: Parameters,
+    /// Unit of the residuals.
+    pub unit: f64,
+}
+
+impl Fit<'_> {
+    /// Fit the blaze from a start, in units of the scale; see [`minimise`].
+    pub fn solve(&self, start: &Parameters, limits: &Limits, tolerance: f64, most: usize) -> Result<Found> {
+        require(self.flux.len() == self.x.len(), "number of fluxes", self.flux.len() as f64, "that of the columns")?;
+        let free: Vec<usize> = (0..PARAMETERS).filter(|&k| self.scale[k] != 0.0).collect();
+        let problem = |values: &Parameters| {
+            let parameters = std::array::from_fn(|k| values[k] * self.scale[k]);
+            let triangle = triangle(self, &parameters);
+            let mut here =
+                Linearised { jacobian: [[0.0; PARAMETERS]; PARAMETERS + 1], residual: [0.0; PARAMETERS + 1] };
+            for (row, values) in triangle.values[..triangle.size].iter().enumerate() {
+                for (column, &k) in free.iter().enumerate() {
+                    here.jacobian[row][k] = values[column];
+                }
+                here.residual[row] = values[free.len()];
+            }
+            here
+        };
+        Ok(minimise(problem, start, limits, tolerance, most))
+    }
+}
+
+fn triangle(fit: &Fit<'_>, parameters: &Parameters) -> Triangle {
     let free: Vec<(usize, f64)> =
-        scale.iter().map(|s| s / unit).enumerate().filter(|&(k, _)| scale[k] != 0.0).collect();
+        fit.scale.iter().map(|s| s / fit.unit).enumerate().filter(|&(k, _)| fit.scale[k] != 0.0).collect();
     let mut triangle = Triangle::new(free.len() + 1);
+    let Fit { x, flux, unit, .. } = *fit;
     widest(Reduce { x, flux, parameters, free: &free, unit, triangle: &mut triangle });
-    Ok(triangle.rows())
+    triangle
 }
 
 struct Reduce<'a> {

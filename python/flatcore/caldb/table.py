@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.dialects import postgresql, sqlite
 
 from flatcore.caldb.choice import CalibrationRecord
 from flatcore.caldb.engine import Backend
 from flatcore.caldb.schema import CALIBRATIONS, UNIQUE
 
 HOW_TO_ADD = "add files with: flatcore calib add FILE"
-
-_INSERT: dict[str, Callable[[sql.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,9 @@ class Rows:
         retired if they are of other contents.
         """
         row = _row(record)
-        insert = _INSERT[self.connection.dialect.name](CALIBRATIONS).values(row)
+        # Only the dialect in use: the drivers that come with another take longer to import than a night's query.
+        dialect = importlib.import_module(f"sqlalchemy.dialects.{self.connection.dialect.name}")
+        insert = dialect.insert(CALIBRATIONS).values(row)
         renewed = {name: value for name, value in row.items() if name not in UNIQUE}
         self.connection.execute(insert.on_conflict_do_update(index_elements=UNIQUE, set_=renewed))
         of_former_contents = _of_file(record.filename) & (CALIBRATIONS.c["SHA256"] != record.sha256)
