@@ -4,6 +4,7 @@
 
 use crate::error::{Result, contiguous, require, same_shape};
 use crate::median::{MedianNetwork, nan_median};
+use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
@@ -103,17 +104,40 @@ pub fn extract_orders(
             .zip(variance.par_chunks_mut(columns.max(1)))
             .zip(rejected.par_iter_mut())
             .for_each(|((((window, stacked, kept), e2ds), variance), rejected)| {
-                let mut block = Block::new(window.count);
-                for first in (0..columns).step_by(LANES) {
-                    block.gather(pixels, profile, shape, window, first);
-                    let lanes = LANES.min(columns - first);
-                    let spectra = (&mut e2ds[first..first + lanes], &mut variance[first..first + lanes]);
-                    block.extract(how, first, columns, spectra, stacked, kept);
-                }
+                widest(Order { pixels, profile, shape, window, how, e2ds, variance, stacked, kept });
                 *rejected = kept.iter().filter(|&&k| k == 0).count();
             });
     }
     Ok(Spectra { e2ds, variance, e2dsll, e2dscc, rejected })
+}
+
+/// One order's window, and where its spectra go.
+struct Order<'a> {
+    pixels: &'a [f32],
+    profile: &'a [f32],
+    shape: (usize, usize),
+    window: Window,
+    how: Extraction,
+    e2ds: &'a mut [f64],
+    variance: &'a mut [f64],
+    stacked: &'a mut [f32],
+    kept: &'a mut [u8],
+}
+
+impl Vectorised for Order<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let columns = self.shape.1;
+        let mut block = Block::new(self.window.count);
+        for first in (0..columns).step_by(LANES) {
+            block.gather(self.pixels, self.profile, self.shape, self.window, first);
+            let lanes = LANES.min(columns - first);
+            let spectra = (&mut self.e2ds[first..first + lanes], &mut self.variance[first..first + lanes]);
+            block.extract(self.how, first, columns, spectra, self.stacked, self.kept);
+        }
+    }
 }
 
 impl Block {
@@ -127,23 +151,16 @@ impl Block {
     /// Read columns of the window and divide the profile by its nan-sum; ones where that is not above 0.
     ///
     /// Rows off the detector, and lanes beyond the last column, hold NaN.
+    #[inline(always)]
     fn gather(&mut self, pixels: &[f32], profile: &[f32], shape: (usize, usize), window: Window, x: usize) {
         let lanes = LANES.min(shape.1 - x);
         let mut total = [0.0; LANES];
         for k in 0..window.count {
             let row = window.first + k as isize;
             let on_detector = row >= 0 && (row as usize) < shape.0;
-            let read = |from: &[f32]| {
-                let mut values = [f64::NAN; LANES];
-                if on_detector {
-                    let place = row as usize * shape.1 + x;
-                    for (value, &pixel) in values.iter_mut().zip(&from[place..place + lanes]) {
-                        *value = f64::from(pixel);
-                    }
-                }
-                values
-            };
-            (self.flux[k], self.profile[k]) = (read(pixels), read(profile));
+            let place = if on_detector { Some(row as usize * shape.1 + x) } else { None };
+            self.flux[k] = lanes_from(pixels, place, lanes);
+            self.profile[k] = lanes_from(profile, place, lanes);
             for (total, value) in total.iter_mut().zip(self.profile[k]) {
                 *total += if value.is_nan() { 0.0 } else { value };
             }
@@ -156,22 +173,34 @@ impl Block {
     }
 
     /// nan-medians of the lanes of the first slots, which are overwritten.
+    #[inline(always)]
     fn medians(&mut self) -> Lanes {
-        let values = &self.slots[..self.flux.len()];
-        if values.is_empty() {
+        let count = self.flux.len();
+        if count == 0 {
             return [f64::NAN; LANES];
         }
-        if values.iter().flatten().fold(true, |whole, v| whole & !v.is_nan()) {
-            return self.network.medians(&mut self.slots);
+        let mut whole = [true; LANES];
+        for vector in &self.slots[..count] {
+            for lane in 0..LANES {
+                whole[lane] &= !vector[lane].is_nan();
+            }
         }
-        let mut column = Vec::with_capacity(values.len());
-        std::array::from_fn(|lane| {
-            column.clear();
-            column.extend(values.iter().map(|row| row[lane]));
-            nan_median(&mut column)
-        })
+        // Lanes with NaN are nothing for the network; their values are taken before it overwrites them.
+        let mut medians = [0.0; LANES];
+        for lane in (0..LANES).filter(|&lane| !whole[lane]) {
+            let mut column: Vec<f64> = self.slots[..count].iter().map(|row| row[lane]).collect();
+            medians[lane] = nan_median(&mut column);
+        }
+        if whole.contains(&true) {
+            let found = self.network.medians(&mut self.slots);
+            for lane in (0..LANES).filter(|&lane| whole[lane]) {
+                medians[lane] = found[lane];
+            }
+        }
+        medians
     }
 
+    #[inline(always)]
     fn extract(
         &mut self,
         how: Extraction,
@@ -182,11 +211,15 @@ impl Block {
         kept: &mut [u8],
     ) {
         for ((out, s), f) in self.slots.iter_mut().zip(&self.flux).zip(&self.profile) {
-            *out = std::array::from_fn(|lane| s[lane] / f[lane]);
+            for lane in 0..LANES {
+                out[lane] = s[lane] / f[lane];
+            }
         }
         let amplitude = self.medians();
         for ((out, s), f) in self.distance.iter_mut().zip(&self.flux).zip(&self.profile) {
-            *out = std::array::from_fn(|lane| (s[lane] - amplitude[lane] * f[lane]).abs());
+            for lane in 0..LANES {
+                out[lane] = (s[lane] - amplitude[lane] * f[lane]).abs();
+            }
         }
         self.slots[..self.distance.len()].copy_from_slice(&self.distance);
         let scale = self.medians();
@@ -224,6 +257,18 @@ impl Block {
             }
         }
     }
+}
+
+/// Neighbouring values from a place on; NaN where there is none.
+#[inline(always)]
+fn lanes_from(values: &[f32], place: Option<usize>, count: usize) -> Lanes {
+    let mut lanes = [f64::NAN; LANES];
+    if let Some(place) = place {
+        for (lane, &value) in lanes.iter_mut().zip(&values[place..place + count]) {
+            *lane = f64::from(value);
+        }
+    }
+    lanes
 }
 
 #[cfg(test)]
