@@ -27,9 +27,7 @@ def _chosen(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--only", callback=_chosen, metavar="NAME,...", help=f"Rows to measure: {', '.join(ROWS)}.")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, help="Rounds of short measurements; the best counts.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of flatcore; all cores by default.")
-@click.option(
-    "--markdown", type=click.Path(path_type=Path), help="Write the tables here; between markers if it has any."
-)
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the tables here, between markers if any.")
 @click.option("--json", "as_json", type=click.Path(path_type=Path), help="Write the numbers here.")
 def command(
     *,

@@ -56,6 +56,6 @@ def compare(
     """Compare two arrays, NaN and all; differences are relative to a value's size, or to ``floor`` for small ones."""
     found, expected = np.asarray(found, float), np.asarray(expected, float)
     with np.errstate(invalid="ignore"):
-        far = np.abs(found - expected) > tolerance * np.maximum(np.abs(expected), floor)
-    off = int(np.count_nonzero(far | (np.isnan(found) != np.isnan(expected))))
-    return Agreement(tolerance, off, found.size, most_off)
+        close = np.isfinite(expected) & (np.abs(found - expected) <= tolerance * np.maximum(np.abs(expected), floor))
+    same = close | (found == expected) | (np.isnan(found) & np.isnan(expected))
+    return Agreement(tolerance, int(np.count_nonzero(~same)), found.size, most_off)

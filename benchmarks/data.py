@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -73,5 +74,9 @@ def noise_frames(folder: Path, count: int) -> Iterator[list[Path]]:
             pixels = noise.standard_normal(FRAME_SHAPE, np.float32)
             pixels *= 30
             pixels += 500
-            fits.PrimaryHDU(pixels).writeto(path)
+            with path.open("wb") as file:
+                fits.PrimaryHDU(pixels).writeto(file)
+                file.flush()
+                # Else the disk is still busy with them while the clock runs.
+                os.fsync(file.fileno())
         yield paths

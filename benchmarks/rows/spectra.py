@@ -86,7 +86,7 @@ def blaze_fits(bench: Bench) -> list[Row]:
     times = bench.race("blaze", {"flatcore": ours, "curve_fit": theirs}, min(bench.repeats, 3))
     bench.twin_seconds["blaze"] = times["curve_fit"]
     found, expected = ours(), theirs()
-    off = sum(not _as_good(ours_, theirs_) for ours_, theirs_ in zip(found, expected, strict=True))
+    off = sum(not as_good(ours_, theirs_) for ours_, theirs_ in zip(found, expected, strict=True))
     better = sum(_distance(ours_, theirs_) > BLAZE_TOLERANCE for ours_, theirs_ in zip(found, expected, strict=True))
     return [
         Row(
@@ -106,7 +106,7 @@ def _distance(found: BlazeFit, expected: tuple[twins.Doubles, np.ndarray, twins.
     return float(np.nanmax(np.abs(found.blaze - expected[0])) / expected[2][0])
 
 
-def _as_good(found: BlazeFit, expected: tuple[twins.Doubles, np.ndarray, twins.Doubles]) -> bool:
+def as_good(found: BlazeFit, expected: tuple[twins.Doubles, np.ndarray, twins.Doubles]) -> bool:
     """Whether flatcore's blaze is the twin's, or lies closer to the same data."""
     if not np.array_equal(found.fitted, expected[1]):
         return False
