@@ -57,7 +57,7 @@ def command(
         bench = Bench(folder, repeats, _core.threads(), tell)
         for name in only:
             rows += ROWS[name](bench)
-    report = Report(rows, bench.details, bench.threads, machine(bench.threads))
+    report = Report(rows, bench.details, bench.threads, machine(bench.threads), bench.remarks, bench.rounds)
     show(report, console)
     if markdown:
         save_markdown(report, markdown)

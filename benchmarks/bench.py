@@ -10,7 +10,7 @@ from typing import Literal
 
 from benchmarks import data
 from benchmarks.agreement import Agreement
-from benchmarks.measure import race
+from benchmarks.measure import best_of, race, uneven
 from benchmarks.steps import Steps, steps_of
 
 Unit = Literal["s", "MB"]
@@ -91,6 +91,10 @@ class Bench:
         Called with what is going on.
     twin_seconds
         Best time of each twin so far, by step.
+    rounds
+        Seconds of every round, by measurement and contender.
+    remarks
+        Times that are not to be trusted.
     """
 
     folder: Path
@@ -99,6 +103,8 @@ class Bench:
     tell: Callable[[str], None]
     twin_seconds: dict[str, float] = field(default_factory=dict)
     details: list[Detail] = field(default_factory=list)
+    rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     @functools.cached_property
     def root(self) -> Path:
@@ -116,5 +122,11 @@ class Bench:
     def race(
         self, what: str, contenders: Mapping[str, Callable[[], object]], repeats: int | None = None
     ) -> dict[str, float]:
-        """Best seconds of each contender; see :func:`benchmarks.measure.race`."""
-        return race(contenders, repeats or self.repeats, lambda text: self.tell(f"{what}: {text}"))
+        """Best seconds of each contender; every round is kept, and an uneven one remarked on."""
+        return self.record(what, race(contenders, repeats or self.repeats, lambda text: self.tell(f"{what}: {text}")))
+
+    def record(self, what: str, rounds: dict[str, list[float]]) -> dict[str, float]:
+        """Keep every round of a measurement, and give the best of each contender."""
+        self.rounds[what] = rounds
+        self.remarks += [f"uneven times, {what}: {text}" for text in uneven(rounds)]
+        return best_of(rounds)

@@ -102,12 +102,13 @@ def _line(
     bench: Bench, work: str, against: str, element: str, sizes: Mapping[int, tuple[int, Callable[[], object]]]
 ) -> tuple[str, ...]:
     """Nanoseconds per element at each size, and how the last compares with the first."""
-    times = race(
+    rounds = race(
         {str(size): task for size, (_, task) in sizes.items()},
         max(bench.repeats, REPEATS),
         lambda text: bench.tell(f"growth of {work}: {text}"),
         budget_s=4.0,
     )
+    times = bench.record(f"growth of {work}", rounds)
     each = {size: 1e9 * times[str(size)] / elements for size, (elements, _) in sizes.items()}
     values = list(each.values())
     shown = ", ".join(f"{size}: {value:.3g}" for size, value in each.items())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import re
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +17,8 @@ import numpy as np
 
 # A contender that has had so many seconds is measured well enough; the others go on.
 BUDGET_S = 12.0
+# A best round this far below the median round is not one least disturbed, but one that wants explaining.
+UNEVEN = 0.6
 READ_BYTES = 1 << 24
 MEBIBYTE = 1 << 20
 
@@ -24,23 +28,35 @@ def race(
     repeats: int,
     tell: Callable[[str], None] = lambda text: None,
     budget_s: float = BUDGET_S,
-) -> dict[str, float]:
-    """Best seconds of each contender, run one after the other, round by round.
+) -> dict[str, list[float]]:
+    """Seconds of every round of each contender, run one after the other, round by round.
 
     On a machine that does other things too, a burst of foreign work so hits all of them, and the best round is the one
     least disturbed. A contender stops after ``repeats`` rounds, or once it has taken ``budget_s`` in all.
     """
-    best: dict[str, float] = {}
-    spent = dict.fromkeys(contenders, 0.0)
+    rounds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(1, repeats + 1):
         for name, work in contenders.items():
-            if number > 1 and spent[name] >= budget_s:
+            if number > 1 and sum(rounds[name]) >= budget_s:
                 continue
             tell(f"{name}, round {number} of {repeats}")
-            seconds = timed(work)
-            spent[name] += seconds
-            best[name] = min(seconds, best.get(name, seconds))
-    return best
+            rounds[name].append(timed(work))
+    return rounds
+
+
+def best_of(rounds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Best seconds of each contender."""
+    return {name: min(seconds) for name, seconds in rounds.items()}
+
+
+def uneven(rounds: Mapping[str, Sequence[float]]) -> list[str]:
+    """Say which contenders' best round is far below their median: a ratio of those is not to be trusted."""
+    return [
+        f"{name} took {min(seconds):.3f} s at best, "
+        f"{statistics.median(seconds):.3f} s in the median of {len(seconds)} rounds"
+        for name, seconds in rounds.items()
+        if min(seconds) < UNEVEN * statistics.median(seconds)
+    ]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -54,19 +70,34 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def read_once(paths: Sequence[Path], buffer: np.ndarray) -> int:
-    """Read whole files into a reused buffer, on one thread; the number of bytes."""
+    """Read whole files into a reused buffer, on one thread; the number of bytes.
+
+    Raises
+    ------
+    OSError
+        Fewer or more bytes came than the files hold: then a time of it would be of something else.
+    """
     view = memoryview(buffer)
     total = 0
     for path in paths:
         with path.open("rb", buffering=0) as file:
             while count := file.readinto(view):
                 total += count
+    expected = sum(path.stat().st_size for path in paths)
+    if total != expected:
+        raise OSError(f"read {total} bytes of {expected}")
     return total
 
 
 def read_buffer() -> np.ndarray:
-    """A buffer for :func:`read_once` whose pages are there already."""
-    return np.ones(READ_BYTES, np.uint8)
+    """A buffer for :func:`read_once` that begins with a page, and whose pages are there already.
+
+    Where a buffer begins is not a detail: 16 bytes into a page, as a fresh NumPy array does, copying from the page cache
+    takes up to three times as long on some processors, and which of the two it is would depend on what ran before.
+    """
+    buffer = np.frombuffer(mmap.mmap(-1, READ_BYTES), np.uint8)
+    buffer[:] = 1
+    return buffer
 
 
 def peak_memory() -> int:

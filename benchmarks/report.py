@@ -7,8 +7,8 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class Report:
     details: Sequence[Detail]
     threads: int
     machine: str
+    remarks: Sequence[str] = ()
+    rounds: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Give numbers and verdicts in plain types."""
@@ -40,6 +42,8 @@ class Report:
             "machine": self.machine,
             "threads": self.threads,
             "rows": rows,
+            "remarks": list(self.remarks),
+            "rounds": {what: dict(rounds) for what, rounds in self.rounds.items()},
             "details": [asdict(detail) for detail in self.details],
         }
 
@@ -100,6 +104,8 @@ def show(report: Report, console: Console) -> None:
         console.print(table)
         for line in notes(report.rows):
             console.print(f"  {line}", highlight=False, style="dim")
+    for remark in report.remarks:
+        console.print(f"  {remark}", highlight=False, style="yellow")
     for detail in report.details:
         table = Table(title=detail.title, caption=detail.note or None)
         for name in detail.columns:
@@ -114,7 +120,7 @@ def markdown(report: Report) -> str:
     parts = [f"Measured on {report.machine}."]
     if report.rows:
         parts.append(_markdown_table(COLUMNS, [cells(row) for row in report.rows]))
-        parts.append("\n".join(f"- {line}" for line in notes(report.rows)))
+        parts.append("\n".join(f"- {line}" for line in [*notes(report.rows), *report.remarks]))
     for detail in report.details:
         parts.append(f"### {detail.title}")
         parts.append(_markdown_table(detail.columns, detail.lines))

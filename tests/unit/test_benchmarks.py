@@ -1,6 +1,7 @@
 """What the benchmarks time on both sides is the same work; nothing is timed here."""
 
 import json
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from benchmarks import steps, twins
 from benchmarks.agreement import compare
 from benchmarks.bench import Detail, Row
-from benchmarks.measure import race
+from benchmarks.measure import best_of, race, read_buffer, read_once, uneven
 from benchmarks.report import BEGIN, END, Report, save_json, save_markdown
 from benchmarks.rows.frames import combined
 from benchmarks.rows.spectra import as_good
@@ -129,6 +130,23 @@ def test_a_race_runs_in_turn_and_keeps_to_the_budget():
     calls.clear()
     race({"a": lambda: calls.append("a")}, 5, budget_s=0.0)
     assert calls == ["a"]
+
+
+def test_a_best_round_far_from_the_others_is_told():
+    rounds = {"reading": [0.56, 0.16, 0.55, 0.48, 0.61], "flatcore": [2.8, 2.9, 3.4]}
+    assert best_of(rounds) == {"reading": 0.16, "flatcore": 2.8}
+    (remark,) = uneven(rounds)
+    assert remark.startswith("reading took 0.160 s at best, 0.550 s in the median of 5 rounds")
+
+
+def test_reading_is_of_every_byte(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(1000))
+    (tmp_path / "b").write_bytes(bytes(2000))
+    assert read_once([tmp_path / "a", tmp_path / "b"], read_buffer()) == 3000
+
+
+def test_the_buffer_begins_with_a_page():
+    assert read_buffer().ctypes.data % mmap.PAGESIZE == 0
 
 
 def test_the_names_of_the_rows_are_checked():
