@@ -55,9 +55,10 @@ def command(
             status.update(text) if terminal.is_terminal else terminal.print(text, highlight=False)
 
         bench = Bench(folder, repeats, _core.threads(), tell)
+        where = machine(bench.threads)
         for name in only:
             rows += ROWS[name](bench)
-    report = Report(rows, bench.details, bench.threads, machine(bench.threads), bench.remarks, bench.rounds)
+    report = Report(rows, bench.details, bench.threads, where, bench.remarks, bench.rounds)
     show(report, console)
     if markdown:
         save_markdown(report, markdown)

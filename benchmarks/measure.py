@@ -92,8 +92,8 @@ def read_once(paths: Sequence[Path], buffer: np.ndarray) -> int:
 def read_buffer() -> np.ndarray:
     """A buffer for :func:`read_once` that begins with a page, and whose pages are there already.
 
-    Where a buffer begins is not a detail: 16 bytes into a page, as a fresh NumPy array does, copying from the page cache
-    takes up to three times as long on some processors, and which of the two it is would depend on what ran before.
+    Where a buffer begins is not a detail: 16 bytes into a page, as a fresh NumPy array does, copying from the page
+    cache takes up to three times as long on some processors, and which it is would depend on what ran before.
     """
     buffer = np.frombuffer(mmap.mmap(-1, READ_BYTES), np.uint8)
     buffer[:] = 1

@@ -49,7 +49,7 @@ class Report:
 
 
 def machine(threads: int) -> str:
-    """Processor, cores, versions and date in one sentence."""
+    """Processor, cores, load, versions and date in one sentence; asked before the benchmarks add to the load."""
     cpuinfo = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
     libraries = ", ".join(
@@ -58,7 +58,7 @@ def machine(threads: int) -> str:
     )
     return (
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {model[1] if model else platform.processor()}, "
-        f"{os.cpu_count()} cores, {threads} threads of flatcore; flatcore {VERSION}, Python "
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {threads} threads of flatcore; flatcore {VERSION}, Python "
         f"{platform.python_version()}, {libraries}"
     )
 
