@@ -56,9 +56,10 @@ def machine(threads: int) -> str:
         f"{label} {metadata.version(name)}"
         for label, name in (("NumPy", "numpy"), ("SciPy", "scipy"), ("bottleneck", "bottleneck"))
     )
+    cores = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     return (
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {model[1] if model else platform.processor()}, "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {threads} threads of flatcore; flatcore {VERSION}, Python "
+        f"{cores}, {threads} threads of flatcore; flatcore {VERSION}, Python "
         f"{platform.python_version()}, {libraries}"
     )
 
