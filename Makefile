@@ -54,8 +54,10 @@ python: dev
 wheel: $(VENV)/ready  ## Build the abi3 wheel into dist/
 	$(BIN)/maturin build --release --out dist
 
-bench: | machine  ## Time every kernel
-	cargo bench
+bench: $(VENV)/ready  ## Measure flatcore beside NumPy, SciPy and bottleneck (minutes)
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet --extras bench
+	$(BIN)/python -m benchmarks
+	@echo "Every kernel by itself, and how it grows: cargo bench, or cargo bench -- straighten for one group"
 
 format: dev  ## Format Rust and Python
 	cargo fmt
@@ -63,4 +65,4 @@ format: dev  ## Format Rust and Python
 	$(BIN)/ruff format .
 
 clean:  ## Remove what was built
-	rm -rf $(VENV) target dist $(DEMO)
+	rm -rf $(VENV) target dist $(DEMO) benchmarks/data

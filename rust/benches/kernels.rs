@@ -124,7 +124,7 @@ fn calibration(criterion: &mut Criterion) {
 fn background(criterion: &mut Criterion) {
     let kernel = ScatterKernel { y: 9.0, x: 1.0, sigma: 3.0 };
     let mut group = criterion.benchmark_group("background");
-    for side in [512, 1024, 2048] {
+    for side in [512, 1024, 2048, 4096] {
         let (frame, unlit) = (gapped(image(side, side, 1)), unlit(side));
         group.throughput(pixels(side));
         group.bench_with_input(BenchmarkId::new("scattered light", side), &frame, |b, frame| {
@@ -139,7 +139,7 @@ fn background(criterion: &mut Criterion) {
 
 fn hot_pixels(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hot pixels");
-    for side in [512, 1024, 2048] {
+    for side in [512, 1024, 2048, 4096] {
         let (frame, bad) = (gapped(image(side, side, 1)), Array2::zeros((side, side)));
         group.throughput(pixels(side));
         group.bench_with_input(BenchmarkId::from_parameter(side), &frame, |b, frame| {
@@ -152,7 +152,7 @@ fn hot_pixels(criterion: &mut Criterion) {
 fn straightening(criterion: &mut Criterion) {
     let linear = Linear { dx: 0.3, dy: -0.2, a: 1.0, b: 1.0e-5, c: -1.0e-5, d: 1.0 };
     let mut group = criterion.benchmark_group("straighten");
-    for side in [512, 1024, 2048] {
+    for side in [512, 1024, 2048, 4096] {
         // As tilted as SPIRou's slit: a few pixels over the image.
         let dxmap = Array2::from_shape_fn((side, side), |(y, x)| 3.0 * ((y + x) as f32 / side as f32).sin());
         let dymap = dxmap.mapv(|v| -2.0 * v);

@@ -18,8 +18,13 @@ def sinc2(x, amplitude, period, centre, quadratic, cubic, slope):
 @quiet_nan
 def fit_blaze(e2ds, width=25, cut=0.1, fit_cubic=True):
     """Blaze of one order, the pixels it was fitted on and its parameters."""
-    x = np.arange(e2ds.size, dtype=float)
-    filtered = running_median(e2ds, width)
+    return fit_filtered(running_median(e2ds, width), cut, fit_cubic)
+
+
+@quiet_nan
+def fit_filtered(filtered, cut=0.1, fit_cubic=True):
+    """The same, of the order's running median."""
+    x = np.arange(filtered.size, dtype=float)
     p95 = np.nanpercentile(filtered, 95)
     fitted = np.isfinite(filtered) & (filtered > 0.05 * p95) & (filtered < 2 * p95)
     start = [
@@ -31,7 +36,7 @@ def fit_blaze(e2ds, width=25, cut=0.1, fit_cubic=True):
         0.0,
     ]
     low = [0, 0, 0, -np.inf, -np.inf, -np.inf]
-    high = [1.5 * p95, np.inf, e2ds.size - 1, np.inf, np.inf, np.inf]
+    high = [1.5 * p95, np.inf, filtered.size - 1, np.inf, np.inf, np.inf]
 
     free = list(range(6)) if fit_cubic else [0, 1, 2, 3, 5]
 
