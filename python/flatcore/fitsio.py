@@ -1,16 +1,15 @@
-"""FITS files: headers, where a file's pixels lie, and writing whole files or none."""
+"""FITS files: headers, and where a file's pixels lie."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import gzip
 import hashlib
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
 from flatcore import _core
-from flatcore.errors import InputError, OutputError
+from flatcore.errors import InputError
 
 __all__ = [
     "FITS_SUFFIXES",
@@ -34,9 +33,7 @@ __all__ = [
     "read_header",
     "read_image",
     "read_pixels",
-    "replacing",
     "sha256_of",
-    "write_together",
 ]
 
 FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
@@ -170,59 +167,6 @@ def read_pixels(image: FitsImage) -> NDArray[np.float32]:
         return _core.read_pixels(image.location.source())
     except OSError as error:
         raise InputError(str(error)) from error
-
-
-def write_together(files: Mapping[Path, Callable[[], Sequence[Any]]]) -> None:
-    """Write files of HDUs with checksums; all are complete on disk before the first appears under its name.
-
-    Parameters
-    ----------
-    files
-        For each path a function that gives its HDUs, called when it is written.
-
-    Raises
-    ------
-    OutputError
-        The folder or the disk does not take a file; none is left half-written, and none appears unless the system
-        fails between the renames themselves.
-    """
-    with contextlib.ExitStack() as stack:
-        for path, hdus in files.items():
-            temporary = stack.enter_context(replacing(path))
-            # A run that was killed may have left a temporary file of this very name.
-            fits.HDUList(list(hdus())).writeto(temporary, checksum=True, output_verify="exception", overwrite=True)
-            # A disk that reports late that it is full does so before any file has appeared.
-            _to_disk(temporary)
-
-
-def _to_disk(path: Path) -> None:
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name in the file's folder, and rename it to the file when the block ends well.
-
-    Raises
-    ------
-    OutputError
-        The folder or the disk does not take the file; nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            # Found out now, not when other files of the same set already have their names.
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        yield temporary
-        _to_disk(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

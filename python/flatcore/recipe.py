@@ -29,7 +29,7 @@ from flatcore.night import Night, prepared
 from flatcore.notices import failures, fiber_notices, selection_notices
 from flatcore.qc import check_fiber
 from flatcore.request import NightRequest
-from flatcore.results import FiberResult, ImageResult, NightResult, Product
+from flatcore.results import FiberResult, ImageResult, NightResult
 from flatcore.settings import Changes, Settings
 from flatcore.straighten import straighten
 
@@ -197,27 +197,30 @@ def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Im
     clock, profile, settings = night.clock, night.profile, night.settings
     with clock.stage("combine"):
         combined = combine(group, exposure_of(group[0], profile), settings.combine)
-    with clock.stage("calibrate"):
-        calibrated = calibrate(
-            combined.image,
-            combined.exposure,
-            profile.detector,
-            profile.background,
-            settings.calibrate,
-            unlit=loaded.unlit,
-            dark=loaded.dark,
-            bad=loaded.bad,
-        )
-    with clock.stage("straighten"):
-        straight = straighten(calibrated.image, loaded.transform)
-    results = {name: _make_fiber(name, straight, calibrated.readnoise_e, combined, run) for name in night.lit}
-    written: tuple[Product, ...] = ()
-    if settings.output.save:
+    with products.ProductWriter(combined, run.context, clock) as writer:
+        writer.add_profiles(unkept)
+        with clock.stage("calibrate"):
+            calibrated = calibrate(
+                combined.image,
+                combined.exposure,
+                profile.detector,
+                profile.background,
+                settings.calibrate,
+                unlit=loaded.unlit,
+                dark=loaded.dark,
+                bad=loaded.bad,
+            )
+        writer.add_background(calibrated.background)
+        with clock.stage("straighten"):
+            straight = straighten(calibrated.image, loaded.transform)
+        results: dict[str, FiberResult] = {}
+        for name in night.lit:
+            results[name] = _make_fiber(name, straight, calibrated.readnoise_e, combined, run)
+            writer.add_fiber(results[name])
+        written = writer.finish()
+    if settings.output.save and settings.output.debug >= KEEP_INTERMEDIATES:
         with clock.stage("products"):
-            maps = calibrated.background if settings.output.background else None
-            written = products.write_products(combined, results, unkept, maps, run.context)
-            if settings.output.debug >= KEEP_INTERMEDIATES:
-                products.write_intermediates(night.request.debug_folder, combined, calibrated, straight, results)
+            products.write_intermediates(night.request.debug_folder, combined, calibrated, straight, results)
     keeps = night.request.keep_images or settings.output.figures > 0
     return ImageResult(
         stem=combined.stem,

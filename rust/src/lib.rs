@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod combine;
 pub mod error;
 pub mod extract;
+pub mod fitsfile;
 pub mod hotpixels;
 pub mod interpolate;
 pub mod median;

@@ -5,13 +5,14 @@ use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use crate::combine::{Method, combine};
 use crate::error::KernelError;
 use crate::extract::{Extraction, Weights, Window, extract_orders};
+use crate::fitsfile::{Hdu, Values, write_fits};
 use crate::outliers::{effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian, sinc2_triangle};
 use crate::straighten::{Linear, straighten};
 use crate::trust_region::Limits;
 use ndarray::{Array2, ArrayView2};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rayon::prelude::*;
@@ -28,6 +29,24 @@ type Vector<'py> = Bound<'py, PyArray1<f64>>;
 type Spectrum<'py> = Bound<'py, PyArray2<f64>>;
 type Mask<'py> = Bound<'py, PyArray2<u8>>;
 type SpectraArrays<'py> = (Spectrum<'py>, Spectrum<'py>, Image<'py>, Mask<'py>, Vec<usize>);
+
+/// The values of an HDU: image or table, or none.
+#[derive(FromPyObject)]
+enum HduValues<'py> {
+    Bytes(PyReadonlyArrayDyn<'py, u8>),
+    Singles(PyReadonlyArrayDyn<'py, f32>),
+    Doubles(PyReadonlyArrayDyn<'py, f64>),
+}
+
+impl HduValues<'_> {
+    fn borrowed(&self) -> Option<Values<'_>> {
+        match self {
+            Self::Bytes(array) => array.as_array().to_slice().map(Values::Bytes),
+            Self::Singles(array) => array.as_array().to_slice().map(Values::Singles),
+            Self::Doubles(array) => array.as_array().to_slice().map(Values::Doubles),
+        }
+    }
+}
 
 impl From<KernelError> for PyErr {
     fn from(error: KernelError) -> Self {
@@ -95,6 +114,14 @@ fn read_pixels<'py>(py: Python<'py>, source: Source) -> PyResult<Image<'py>> {
         Ok::<_, KernelError>(image)
     })?;
     Ok(image.into_pyarray(py))
+}
+
+// The system's waits are not for the threads of the kernels: the calling thread writes.
+#[pyfunction(name = "write_fits")]
+fn py_write_fits(py: Python<'_>, path: PathBuf, hdus: Vec<(Vec<u8>, HduValues<'_>)>) -> PyResult<String> {
+    let hdus = hdus.iter().map(|(header, values)| Some(Hdu { header, values: values.borrowed()? }));
+    let hdus: Vec<_> = hdus.collect::<Option<_>>().ok_or(KernelError::Layout("values"))?;
+    Ok(py.detach(|| write_fits(&path, &hdus))?)
 }
 
 #[pyfunction]
@@ -345,6 +372,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_threads, module)?)?;
     module.add_function(wrap_pyfunction!(threads, module)?)?;
     module.add_function(wrap_pyfunction!(read_pixels, module)?)?;
+    module.add_function(wrap_pyfunction!(py_write_fits, module)?)?;
     module.add_function(wrap_pyfunction!(combine_files, module)?)?;
     module.add_function(wrap_pyfunction!(combine_frames, module)?)?;
     module.add_function(wrap_pyfunction!(py_to_electrons, module)?)?;

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from flatcore.errors import InputError, OutputError
-from flatcore.fitsio import replacing, sha256_of
+from flatcore.fitsio import sha256_of
+from flatcore.writing import replacing
 
 
 class Delivery:

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from flatcore.errors import UsageError
-from flatcore.fitsio import replacing
 from flatcore.instrument import Profile
 from flatcore.plots.blaze import blaze_order_figure, blaze_overview_figure
 from flatcore.plots.edges import edges_order_figure, edges_overview_figure
@@ -23,6 +22,7 @@ from flatcore.plots.style import DPI
 from flatcore.plots.view import FiberView, fiber_views
 from flatcore.results import ImageResult, NightResult
 from flatcore.settings import FlatSettings
+from flatcore.writing import replacing
 
 SAVE, SAVE_PDF, SAVE_ALL = 2, 3, 4
 # Twice as fast as the usual 6, and little larger.

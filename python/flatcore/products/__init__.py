@@ -3,78 +3,134 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 
-from flatcore.fitsio import read_header, read_image, sha256_of, write_together
+from flatcore.clock import Clock
+from flatcore.fitsio import read_header, read_image
+from flatcore.hdu import Hdu
 from flatcore.images import BackgroundMaps, CombinedImage, Image
 from flatcore.products.context import RunContext, new_pid
 from flatcore.products.debug import write_intermediates
-from flatcore.products.hdus import background_hdus, blaze_hdus, e2dsll_hdus, flat_hdus, orderps_hdus
+from flatcore.products.hdus import Shared, background_hdus, fiber_hdus, orderps_hdus, shared_parts
 from flatcore.results import FiberResult, Product
 from flatcore.version import VERSION
+from flatcore.writing import FileSet
 
 __all__ = [
+    "ProductWriter",
     "RunContext",
     "is_kept",
     "new_pid",
     "read_straight_profile",
     "straight_profile_path",
     "write_intermediates",
-    "write_products",
 ]
 
-Hdus = Callable[[], list[Any]]
-
-FIBER_PRODUCTS = {
-    "FF_FLAT": ("flat", flat_hdus),
-    "FF_BLAZE": ("blaze", blaze_hdus),
-    "EXT_E2DS_LL": ("e2dsll", e2dsll_hdus),
-}
+SUFFIXES = {"FF_FLAT": "flat", "FF_BLAZE": "blaze", "EXT_E2DS_LL": "e2dsll"}
 
 
-def write_products(
-    combined: CombinedImage,
-    fibers: Mapping[str, FiberResult],
-    straight_profiles: Mapping[str, Image],
-    background: BackgroundMaps | None,
-    run: RunContext,
-) -> tuple[Product, ...]:
-    """Write a result's products; all are complete before the first appears under its name.
+class ProductWriter:
+    """An image's products, written in the background while the next are computed.
+
+    A context. All products are complete on disk before the first appears under its name, by :meth:`finish`; without
+    that none does, and nothing is left behind. A run that saves nothing writes nothing.
 
     Parameters
     ----------
-    straight_profiles
-        Straightened order profiles that are not yet kept as products, by fibre.
-    background
-        The maps of the DEBUG_BACK product; None for none.
-
-    Raises
-    ------
-    OutputError
-        A product cannot be written; none is left behind.
+    combined
+        The image.
+    run
+        What every product says of the run.
+    clock
+        Takes the time that the caller spends here as the stage ``products``.
     """
-    files: dict[Path, Hdus] = {}
-    products: list[tuple[str, str, Path]] = []
 
-    def plan(kind: str, fiber: str, path: Path, hdus: Hdus) -> None:
-        files[path] = hdus
-        products.append((kind, fiber, path))
+    def __init__(self, combined: CombinedImage, run: RunContext, clock: Clock) -> None:
+        self._combined, self._run, self._clock = combined, run, clock
+        self._saves = run.settings.output.save
+        self._files = FileSet()
+        self._planned: list[tuple[str, str, Path]] = []
 
-    for fiber, result in fibers.items():
-        for kind, (suffix, maker) in FIBER_PRODUCTS.items():
-            path = run.folder / f"{combined.stem}_{suffix}_{fiber}.fits"
-            plan(kind, fiber, path, partial(maker, kind, combined, result, run))
-    for fiber, image in straight_profiles.items():
-        hdus = partial(orderps_hdus, combined, fiber, image, _profile_hash(run, fiber), run)
-        plan("ORDERP_STRAIGHT", fiber, _kept_path(run, fiber), hdus)
-    if background is not None:
-        path = run.folder / f"{combined.stem}_background.fits"
-        plan("DEBUG_BACK", "", path, partial(background_hdus, combined, background, run))
-    write_together(files)
-    return tuple(Product(kind, fiber, path, sha256_of(path)) for kind, fiber, path in products)
+    def __enter__(self) -> Self:
+        self._files.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._files.__exit__(kind, error, traceback)
+
+    @cached_property
+    def _shared(self) -> Shared:
+        return shared_parts(self._combined, self._run)
+
+    def add_profiles(self, straight_profiles: Mapping[str, Image]) -> None:
+        """Begin to write straightened order profiles, by fibre.
+
+        Raises
+        ------
+        OutputError
+            The folder does not take a file.
+        """
+        if not self._saves:
+            return
+        with self._clock.stage("products"):
+            for fiber, image in straight_profiles.items():
+                hdus = orderps_hdus(self._shared, fiber, image, _profile_hash(self._run, fiber))
+                self._add("ORDERP_STRAIGHT", fiber, _kept_path(self._run, fiber), hdus)
+
+    def add_background(self, maps: BackgroundMaps | None) -> None:
+        """Begin to write the maps of the background, if there are any and they are asked for.
+
+        Raises
+        ------
+        OutputError
+            The folder does not take a file.
+        """
+        if not self._saves or maps is None or not self._run.settings.output.background:
+            return
+        with self._clock.stage("products"):
+            self._add("DEBUG_BACK", "", self._path("background"), background_hdus(self._shared, maps))
+
+    def add_fiber(self, result: FiberResult) -> None:
+        """Begin to write a fibre's products.
+
+        Raises
+        ------
+        OutputError
+            The folder does not take a file.
+        """
+        if not self._saves:
+            return
+        with self._clock.stage("products"):
+            fiber = result.spectra.fiber
+            for kind, hdus in fiber_hdus(self._shared, result).items():
+                self._add(kind, fiber, self._path(f"{SUFFIXES[kind]}_{fiber}"), hdus)
+
+    def finish(self) -> tuple[Product, ...]:
+        """Wait until all products are complete on disk, and let them appear.
+
+        Raises
+        ------
+        OutputError
+            A product cannot be written; none is left behind.
+        """
+        if not self._saves:
+            return ()
+        with self._clock.stage("products"):
+            hashes = self._files.appear()
+        return tuple(Product(kind, fiber, path, hashes[path]) for kind, fiber, path in self._planned)
+
+    def _path(self, suffix: str) -> Path:
+        return self._run.folder / f"{self._combined.stem}_{suffix}.fits"
+
+    def _add(self, kind: str, fiber: str, path: Path, hdus: Sequence[Hdu]) -> None:
+        self._files.add(path, hdus)
+        self._planned.append((kind, fiber, path))
 
 
 def straight_profile_path(folder: Path, shapel: Path, fiber: str) -> Path:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
-from flatcore.fitsio import write_together
+from flatcore.hdu import image_hdu, primary_hdu, primary_header
 from flatcore.images import CalibratedImage, CombinedImage, Image
 from flatcore.results import FiberResult
+from flatcore.writing import write_together
 
 
 def write_intermediates(
@@ -37,12 +36,6 @@ def write_intermediates(
     }
     for name, fiber in fibers.items():
         arrays[f"filtered_{name}"] = (np.stack([fit.filtered for fit in fiber.flat.fits]), "electron")
-    write_together(
-        {folder / f"{combined.stem}_{name}.fits": partial(_hdus, data, unit) for name, (data, unit) in arrays.items()}
-    )
-
-
-def _hdus(data: NDArray[Any], unit: str) -> list[Any]:
-    image = fits.ImageHDU(data)
-    image.header["BUNIT"] = unit
-    return [fits.PrimaryHDU(), image]
+    files = {folder / f"{combined.stem}_{name}.fits": array for name, array in arrays.items()}
+    primary = primary_hdu(primary_header())
+    write_together({path: [primary, image_hdu(data, keywords={"BUNIT": unit})] for path, (data, unit) in files.items()})

@@ -2,116 +2,77 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
+from flatcore.hdu import Hdu, Header, image_hdu, primary_hdu, table_hdu
 from flatcore.images import BackgroundMaps, CombinedImage, Image
 from flatcore.products.context import RunContext, unit_of
-from flatcore.products.headers import fiber_header, run_header
-from flatcore.products.tables import inputs_table, make_table, parameter_table, qc_table, settings_table
+from flatcore.products.headers import fiber_header, image_header, product_header
+from flatcore.products.tables import inputs_table, parameter_table, qc_table, settings_table
 from flatcore.results import FiberResult
 from flatcore.spectra import Reason
 
 
-def _image(data: NDArray[Any], name: str, unit: str = "", comment: str = "") -> Any:
-    hdu = fits.ImageHDU(data, name=name)
-    if unit:
-        hdu.header["BUNIT"] = unit
-    if comment:
-        hdu.header["COMMENT"] = comment
-    return hdu
+@dataclass(frozen=True)
+class Shared:
+    """What all products of an image hold, made once.
 
-
-def _extracted(data: NDArray[Any], name: str, unit: str = "", comment: str = "") -> Any:
-    """Make the HDU of an extracted product, with the columns it covers.
-
-    EXTEND here is the last column's end; the primary header's EXTEND is FITS's own.
+    Attributes
+    ----------
+    header
+        Keywords of the first input and of the run.
+    tables
+        SETTINGS and INPUTS.
+    divisor, unit
+        Of E2DS-like products.
     """
-    hdu = _image(data, name, unit, comment)
-    hdu.header["EXTSTART"] = (0, "first column extracted")
-    hdu.header["EXTEND"] = (data.shape[1], "end of the columns extracted")
-    return hdu
+
+    run: RunContext
+    header: Header
+    tables: tuple[Hdu, ...]
+    divisor: float
+    unit: str
 
 
-def _mask_hdu(result: FiberResult) -> Any:
-    hdu = _image(result.flat.reasons, "MASK")
-    for reason in Reason:
-        hdu.header[f"MASKB{reason.value.bit_length() - 1:02d}"] = (reason.name, f"bit value {reason.value}")
-    return hdu
+def shared_parts(combined: CombinedImage, run: RunContext) -> Shared:
+    """Make what all products of an image hold."""
+    tables = settings_table(run), inputs_table(combined, run)
+    return Shared(run, image_header(combined, run), tables, *unit_of(combined, run))
 
 
-def _tables(combined: CombinedImage, run: RunContext) -> list[Any]:
-    """Tables that every product has."""
-    return [settings_table(run), inputs_table(combined, run)]
+def fiber_hdus(shared: Shared, result: FiberResult) -> dict[str, list[Hdu]]:
+    """HDUs of a fibre's products by kind."""
+    header, mask, qc = fiber_header(shared.header, result, shared.run), _mask_hdu(result), qc_table(result)
+    kinds = {
+        "FF_FLAT": [*_flat_hdus(result, mask), qc],
+        "FF_BLAZE": [*_blaze_hdus(shared, result, mask), qc],
+        "EXT_E2DS_LL": [*_e2dsll_hdus(shared, result), qc, _windows_table(result)],
+    }
+    products = {}
+    for kind, hdus in kinds.items():
+        header["DRSOUTID"] = kind
+        products[kind] = [primary_hdu(header), *hdus, *shared.tables]
+    return products
 
 
-def flat_hdus(kind: str, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
-    """FF_FLAT: flat, error, mask."""
-    flat = result.flat
-    return [
-        fits.PrimaryHDU(header=fiber_header(kind, combined, result, run)),
-        _extracted(flat.flat, "FLAT", comment="E2DS over blaze, orders x columns"),
-        _image(flat.flat_error, "ERROR", comment="photon and read noise"),
-        _mask_hdu(result),
-        qc_table(result),
-        *_tables(combined, run),
-    ]
-
-
-def blaze_hdus(kind: str, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
-    """FF_BLAZE: blaze, error, mask, spectrum."""
-    flat = result.flat
-    divisor, unit = unit_of(combined, run)
-    return [
-        fits.PrimaryHDU(header=fiber_header(kind, combined, result, run)),
-        _extracted(flat.blaze / divisor, "BLAZE", unit, "fitted blaze, orders x columns"),
-        _image(flat.blaze_error / divisor, "ERROR", unit, "standard error of the fit"),
-        _mask_hdu(result),
-        _image(flat.e2ds / divisor, "E2DS", unit, "extracted flux, masked as the blaze"),
-        _image(result.spectra.e2ds_error / divisor, "E2DSERR", unit, "photon and read noise"),
-        parameter_table(result, divisor, unit),
-        qc_table(result),
-        *_tables(combined, run),
-    ]
-
-
-def e2dsll_hdus(kind: str, combined: CombinedImage, result: FiberResult, run: RunContext) -> list[Any]:
-    """EXT_E2DS_LL: stacked pixels, their weights, spectrum."""
-    divisor, unit = unit_of(combined, run)
-    windows = result.spectra.windows
-    table = make_table("WINDOWS", {"ORDER": np.arange(len(windows)), "FIRST_ROW": np.array([w[0] for w in windows]),
-                               "ROWS": np.array([w[1] for w in windows])})  # fmt: skip
-    stacked = result.spectra.e2dsll
-    return [
-        fits.PrimaryHDU(header=fiber_header(kind, combined, result, run)),
-        _extracted(
-            stacked if divisor == 1.0 else (stacked / np.float32(divisor)), "E2DSLL", unit, "share of each pixel"
-        ),
-        _image(result.spectra.e2dscc, "E2DSCC", comment="1 kept, 0 rejected"),
-        _image(result.spectra.e2ds / divisor, "E2DS", unit, "extracted flux, not masked"),
-        qc_table(result),
-        table,
-        *_tables(combined, run),
-    ]
-
-
-def orderps_hdus(combined: CombinedImage, fiber: str, image: Image, profile_hash: str, run: RunContext) -> list[Any]:
+def orderps_hdus(shared: Shared, fiber: str, image: Image, profile_hash: str) -> list[Hdu]:
     """ORDERP_STRAIGHT: the straightened order profile."""
-    header = run_header("ORDERP_STRAIGHT", combined, run, fiber)
+    header = product_header("ORDERP_STRAIGHT", shared.header, shared.run, fiber)
     header["CDBHASH"] = (profile_hash, "of the files this is made from")
-    profile = _image(image, "ORDERP", comment="straightened order profile")
-    return [fits.PrimaryHDU(header=header), profile, *_tables(combined, run)]
+    profile = image_hdu(image, "ORDERP", comment="straightened order profile")
+    return [primary_hdu(header), profile, *shared.tables]
 
 
-def background_hdus(combined: CombinedImage, maps: BackgroundMaps, run: RunContext) -> list[Any]:
+def background_hdus(shared: Shared, maps: BackgroundMaps) -> list[Hdu]:
     """DEBUG_BACK: the image before and after, and the maps."""
-    header = run_header("DEBUG_BACK", combined, run)
+    header = product_header("DEBUG_BACK", shared.header, shared.run)
     local = np.zeros_like(maps.original) if maps.local_map is None else maps.local_map
     cleaned = maps.original - local
-    masked = np.where(run.calibrations.unlit != 0, cleaned, np.float32(np.nan))
+    masked = np.where(shared.run.calibrations.unlit != 0, cleaned, np.float32(np.nan))
     planes = (
         ("CORRECTED", maps.corrected, "image minus the global map"),
         ("ORIGINAL", maps.original, "image before"),
@@ -122,4 +83,62 @@ def background_hdus(combined: CombinedImage, maps: BackgroundMaps, run: RunConte
         ("CELLS", maps.cells, "cells of the global map"),
     )
     images = (_image(data, name, "electron", text) for name, data, text in planes)
-    return [fits.PrimaryHDU(header=header), *images, *_tables(combined, run)]
+    return [primary_hdu(header), *images, *shared.tables]
+
+
+def _flat_hdus(result: FiberResult, mask: Hdu) -> list[Hdu]:
+    """FF_FLAT: flat, error, mask."""
+    flat = result.flat
+    return [
+        _extracted(flat.flat, "FLAT", comment="E2DS over blaze, orders x columns"),
+        _image(flat.flat_error, "ERROR", comment="photon and read noise"),
+        mask,
+    ]
+
+
+def _blaze_hdus(shared: Shared, result: FiberResult, mask: Hdu) -> list[Hdu]:
+    """FF_BLAZE: blaze, error, mask, spectrum."""
+    flat, divisor, unit = result.flat, shared.divisor, shared.unit
+    return [
+        _extracted(flat.blaze / divisor, "BLAZE", unit, "fitted blaze, orders x columns"),
+        _image(flat.blaze_error / divisor, "ERROR", unit, "standard error of the fit"),
+        mask,
+        _image(flat.e2ds / divisor, "E2DS", unit, "extracted flux, masked as the blaze"),
+        _image(result.spectra.e2ds_error / divisor, "E2DSERR", unit, "photon and read noise"),
+        parameter_table(result, divisor, unit),
+    ]
+
+
+def _e2dsll_hdus(shared: Shared, result: FiberResult) -> list[Hdu]:
+    """EXT_E2DS_LL: stacked pixels, their weights, spectrum."""
+    spectra, divisor, unit = result.spectra, shared.divisor, shared.unit
+    stacked = spectra.e2dsll if divisor == 1.0 else spectra.e2dsll / np.float32(divisor)
+    return [
+        _extracted(stacked, "E2DSLL", unit, "share of each pixel"),
+        _image(spectra.e2dscc, "E2DSCC", comment="1 kept, 0 rejected"),
+        _image(spectra.e2ds / divisor, "E2DS", unit, "extracted flux, not masked"),
+    ]
+
+
+def _windows_table(result: FiberResult) -> Hdu:
+    windows = np.array(result.spectra.windows)
+    columns = {"ORDER": np.arange(len(windows)), "FIRST_ROW": windows[:, 0], "ROWS": windows[:, 1]}
+    return table_hdu("WINDOWS", columns)
+
+
+def _mask_hdu(result: FiberResult) -> Hdu:
+    bits = {f"MASKB{r.value.bit_length() - 1:02d}": (r.name, f"bit value {r.value}") for r in Reason}
+    return image_hdu(result.flat.reasons, "MASK", bits)
+
+
+def _image(data: NDArray[Any], name: str, unit: str = "", comment: str = "") -> Hdu:
+    return image_hdu(data, name, {"BUNIT": unit} if unit else {}, comment)
+
+
+def _extracted(data: NDArray[Any], name: str, unit: str = "", comment: str = "") -> Hdu:
+    """Make the HDU of an extracted product, with the columns it covers.
+
+    EXTEND here is the last column's end; the primary header's EXTEND is FITS's own.
+    """
+    covered = {"EXTSTART": (0, "first column extracted"), "EXTEND": (data.shape[1], "end of the columns extracted")}
+    return image_hdu(data, name, ({"BUNIT": unit} if unit else {}) | covered, comment)

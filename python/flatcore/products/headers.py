@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from flatcore.fitsio import Header
+from flatcore.hdu import Header, primary_header
 from flatcore.header import ascii_text
 from flatcore.images import CombinedImage
 from flatcore.products.context import RunContext
@@ -29,24 +29,32 @@ STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "BSCALE"
              "CHECKSUM", "DATASUM", "EXTNAME", "EXTVER")  # fmt: skip
 
 
-def run_header(kind: str, combined: CombinedImage, run: RunContext, fiber: str = "") -> Header:
-    """Keywords of the first input, and those of the run."""
+def image_header(combined: CombinedImage, run: RunContext) -> Header:
+    """Keywords that all products of an image share: those of the first input, and of the run."""
     header = combined.header.copy()
     # What describes the frame's own data, and the checks of the frame, are not the product's.
     for keyword in [*STRUCTURE, "NAXIS*", "QCC*"]:
         for found in list(header[keyword]) if keyword.endswith("*") else [keyword]:
             header.remove(found, ignore_missing=True, remove_all=True)
+    header = primary_header(header)
     now = datetime.now(UTC)
     header["VERSION"] = (VERSION, "flatcore version")
     header["DRSPID"] = (run.pid, "run that made this file")
     header["DRSPDATE"] = (f"{now:%Y-%m-%dT%H:%M:%S}", "time of processing, UTC")
     header["DRSVDATE"] = (VERSION_DATE, "date of the version")
-    header["DRSOUTID"] = (kind, "product")
+    header["DRSOUTID"] = ("", "product")
     header["DRSINST"] = (run.profile.name, "instrument profile")
     header["DRSPROG"] = (run.settings.run.program, "program name given")
     header["DRSSNAME"] = (run.settings.run.shortname, "short name of the run")
     header["DRSRKIND"] = (run.settings.run.recipe_kind, "kind of the run")
     header["DRSPARAL"] = (run.settings.run.parallel, "one of several at once")
+    return header
+
+
+def product_header(kind: str, shared: Header, run: RunContext, fiber: str = "") -> Header:
+    """Add a product's kind, its fibre and the calibrations of that to the keywords of :func:`image_header`."""
+    header = shared.copy()
+    header["DRSOUTID"] = kind
     if fiber:
         header["FIBER"] = (fiber, "fibre")
     source = run.profile.fibers[fiber].localisation if fiber else ""
@@ -58,11 +66,11 @@ def run_header(kind: str, combined: CombinedImage, run: RunContext, fiber: str =
     return header
 
 
-def fiber_header(kind: str, combined: CombinedImage, result: FiberResult, run: RunContext) -> Header:
-    """Keywords of a fibre's product: run, quality control, extraction and blaze."""
+def fiber_header(shared: Header, result: FiberResult, run: RunContext) -> Header:
+    """Keywords that the products of a fibre share: run, quality control, extraction and blaze."""
     spectra, qc, settings = result.spectra, result.qc, run.settings
     fiber = run.profile.fibers[spectra.fiber]
-    header = run_header(kind, combined, run, spectra.fiber)
+    header = product_header("", shared, run, spectra.fiber)
     header["QCC_ALL"] = (qc.passed, "all quality checks passed")
     for i, check in enumerate(qc.checks, start=1):
         header[f"QCC{i:03d}N"] = (check.name, "quality check")
