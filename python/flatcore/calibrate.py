@@ -111,16 +111,12 @@ def subtract_background(image: Image, unlit: Mask, background: Background, passe
     ValueError
         The box is not below the image's size, or the shapes differ.
     """
-    local = None
-    cleaned = image
-    if background.scattered_amplitude > 0:
-        local = _core.scattered_light(
-            image,
-            background.scattered_amplitude,
-            background.kernel_y,
-            background.kernel_x,
-            background.kernel_sigma,
-        )
-        cleaned = image - local
-    global_map, cells = _core.global_background(cleaned, unlit, background.box, passes)
-    return BackgroundMaps(image, image - global_map, local, global_map, cells)
+    model = (
+        background.scattered_amplitude,
+        background.kernel_y,
+        background.kernel_x,
+        background.kernel_sigma,
+    )
+    scatter = model if background.scattered_amplitude > 0 else None
+    corrected, cells = _core.subtract_background(image, unlit, scatter, background.box, passes)
+    return BackgroundMaps(image, corrected, cells, scatter)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flatcore.caldb.keys import DAY_S, same_key, unix_of_mjd
 from flatcore.errors import CalibrationError, InputError
-from flatcore.fitsio import Header, read_doubles, read_header, read_image, sha256_of
+from flatcore.fitsio import FitsImage, Header, open_image, read_doubles, read_header, read_mask, read_pixels, sha256_of
 from flatcore.images import Image, Mask, Transform
 from flatcore.instrument import Profile
 from flatcore.localisation import read_traces
@@ -135,23 +135,30 @@ def load(
     raw = profile.detector.shape
     kept = profile.detector.kept_shape if settings.calibrate.resize else raw
 
-    def image(file: ChosenCalibration, shape: tuple[int, int]) -> Image:
-        header, pixels = read_image(file.path, scratch)
-        _check_kind(file.keyname, file.path, header)
-        if pixels.shape != shape:
+    def opened(file: ChosenCalibration, shape: tuple[int, int]) -> FitsImage:
+        image = open_image(file.path, scratch)
+        _check_kind(file.keyname, file.path, image.header)
+        found = image.location.shape
+        if found != shape:
             raise CalibrationError(
-                f"{file.path}: {file.keyname} has {pixels.shape[0]} x {pixels.shape[1]} pixels, "
+                f"{file.path}: {file.keyname} has {found[0]} x {found[1]} pixels, "
                 f"expected {shape[0]} x {shape[1]} for {profile.name}"
             )
-        return pixels
+        return image
+
+    def image(file: ChosenCalibration, shape: tuple[int, int]) -> Image:
+        return read_pixels(opened(file, shape))
+
+    def mask(file: ChosenCalibration) -> Mask:
+        return read_mask(opened(file, kept))
 
     by_key = {(file.keyname, file.fiber): file for file in chosen}
     dark, bad = by_key.get(("DARKREF", "")), by_key.get(("BADPIX", ""))
     dxmap, dymap = (_whole(by_key[key, ""], image(by_key[key, ""], kept)) for key in ("SHAPEX", "SHAPEY"))
     return Calibrations(
         dark=image(dark, raw) if dark else None,
-        bad=_mask(image(bad, kept)) if bad else None,
-        unlit=_mask(image(by_key["BKGRDMAP", ""], kept)),
+        bad=mask(bad) if bad else None,
+        unlit=mask(by_key["BKGRDMAP", ""]),
         transform=Transform(_linear(by_key["SHAPEL", ""]), dxmap, dymap),
         traces={fiber: _traces(file) for (key, fiber), file in by_key.items() if key == "LOC"},
         profiles={fiber: image(file, kept) for (key, fiber), file in by_key.items() if key == "ORDER_PROFILE"},
@@ -167,11 +174,6 @@ def _check_kind(key: str, path: Path, header: Header) -> None:
             if same_key(str(kind)) != key:
                 raise CalibrationError(f"{path}: {keyword} = {kind!r} is {same_key(str(kind))}, expected a {key} file")
             return
-
-
-def _mask(image: Image) -> Mask:
-    mask: Mask = (image != 0).view(np.uint8)
-    return mask
 
 
 def _whole(file: ChosenCalibration, image: Image) -> Image:

@@ -32,6 +32,7 @@ __all__ = [
     "read_doubles",
     "read_header",
     "read_image",
+    "read_mask",
     "read_pixels",
     "sha256_of",
 ]
@@ -159,6 +160,14 @@ def read_doubles(path: Path) -> NDArray[np.float64]:
                 raw: NDArray[np.float64] = np.asarray(hdu.data, dtype=float)
                 return raw * float(hdu.header.get("BSCALE", 1.0)) + float(hdu.header.get("BZERO", 0.0))
     raise InputError(f"{path}: holds no image")
+
+
+def read_mask(image: FitsImage) -> NDArray[np.uint8]:
+    """Read an opened image as a mask: 1 where a value is not 0 (NaN included), uint8."""
+    try:
+        return _core.read_mask(image.location.source())
+    except OSError as error:
+        raise InputError(str(error)) from error
 
 
 def read_pixels(image: FitsImage) -> NDArray[np.float32]:

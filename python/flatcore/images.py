@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flatcore import _core
 from flatcore.fitsio import FitsImage, Header
 
 Image = NDArray[np.float32]
@@ -105,20 +107,28 @@ class BackgroundMaps:
     Attributes
     ----------
     original, corrected
-        Image before and after the subtraction of ``global_map``.
-    local_map
-        Scattered light; None where the profile has none.
-    global_map
-        Smooth background.
+        Image before and after the subtraction of the global map.
     cells
         What the global map is a spline of.
+    scatter
+        Amplitude and kernel (y, x, range in widths) of the scattered light; None where the profile has none.
     """
 
     original: Image
     corrected: Image
-    local_map: Image | None
-    global_map: Image
     cells: NDArray[np.float64]
+    scatter: tuple[float, float, float, float] | None
+
+    @cached_property
+    def local_map(self) -> Image | None:
+        """Scattered light, made when it is asked for; None where the profile has none."""
+        return None if self.scatter is None else _core.scattered_light(self.original, *self.scatter)
+
+    @cached_property
+    def global_map(self) -> Image:
+        """Smooth background, made from the cells when it is asked for."""
+        rows, columns = self.original.shape
+        return _core.background_map(self.cells, rows, columns)
 
 
 @dataclass(frozen=True)

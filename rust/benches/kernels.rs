@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use flatcore::background::{ScatterKernel, global_background, scattered_light};
+use flatcore::background::global_background;
 use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use flatcore::combine::{Method, combine};
 use flatcore::extract::{Extraction, Weights, Window, extract_orders};
@@ -13,6 +13,7 @@ use flatcore::hotpixels::repair_hot_pixels;
 use flatcore::median::running_nan_median;
 use flatcore::outliers::{effective_readnoise, slow_part};
 use flatcore::pixels::{PixelFile, PixelLayout};
+use flatcore::scattered::{ScatterKernel, scattered_light};
 use flatcore::straighten::{Linear, straighten};
 use ndarray::{Array2, ArrayView2};
 use std::hint::black_box;

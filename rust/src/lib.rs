@@ -14,6 +14,7 @@ pub mod interpolate;
 pub mod median;
 pub mod outliers;
 pub mod pixels;
+pub mod scattered;
 mod selection;
 pub mod simd;
 pub mod sinc2;

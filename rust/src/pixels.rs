@@ -2,8 +2,13 @@
 
 use crate::error::{KernelError, Result, require};
 use crate::simd::{Vectorised, widest};
+use ndarray::Array2;
+use rayon::prelude::*;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+
+/// Rows that are read at a time.
+const BAND: usize = 32;
 
 /// Where an image's pixels lie in a file and what they mean.
 #[derive(Debug, Clone)]
@@ -61,6 +66,39 @@ impl PixelFile {
 
     fn row_bytes(&self) -> usize {
         self.layout.shape.1 * (self.layout.bitpix.unsigned_abs() as usize / 8)
+    }
+
+    /// Physical values of the whole image.
+    pub fn image(&self) -> Result<Array2<f32>> {
+        let (rows, columns) = self.shape();
+        let mut image = Array2::zeros((rows, columns));
+        if let Some(pixels) = image.as_slice_mut() {
+            pixels
+                .par_chunks_mut((BAND * columns).max(1))
+                .enumerate()
+                .try_for_each(|(band, out)| self.read_rows(band * BAND, out))?;
+        }
+        Ok(image)
+    }
+
+    /// 1 where the image's physical value is not 0 (NaN included), 0 where it is.
+    pub fn mask(&self) -> Result<Array2<u8>> {
+        let (rows, columns) = self.shape();
+        let mut mask = Array2::zeros((rows, columns));
+        if let Some(pixels) = mask.as_slice_mut() {
+            pixels.par_chunks_mut((BAND * columns).max(1)).enumerate().try_for_each_init(
+                || vec![0.0; BAND * columns],
+                |values, (band, out)| {
+                    let values = &mut values[..out.len()];
+                    self.read_rows(band * BAND, values)?;
+                    for (out, &value) in out.iter_mut().zip(values.iter()) {
+                        *out = u8::from(value != 0.0);
+                    }
+                    Ok::<_, KernelError>(())
+                },
+            )?;
+        }
+        Ok(mask)
     }
 
     /// Physical values of consecutive rows; `out` holds a whole number of rows.

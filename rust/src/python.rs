@@ -1,6 +1,6 @@
 //! The Python face: borrow arrays, release the GIL, call a kernel, map the error.
 
-use crate::background::{ScatterKernel, global_background, scattered_light};
+use crate::background::{background_map, global_background, subtract_background};
 use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use crate::combine::{Method, combine};
 use crate::error::KernelError;
@@ -8,14 +8,14 @@ use crate::extract::{Extraction, Weights, Window, extract_orders};
 use crate::fitsfile::{Hdu, Values, write_fits};
 use crate::outliers::{effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
+use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian, sinc2_triangle};
 use crate::straighten::{Linear, straighten};
 use crate::trust_region::Limits;
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
@@ -100,19 +100,7 @@ fn method(name: &str, sigma: f64, electrons: f64, readnoise: f64) -> PyResult<Me
 
 #[pyfunction]
 fn read_pixels<'py>(py: Python<'py>, source: Source) -> PyResult<Image<'py>> {
-    let image = compute(py, || {
-        let file = opened(source)?;
-        let (rows, columns) = file.shape();
-        let mut image = Array2::zeros((rows, columns));
-        if let Some(pixels) = image.as_slice_mut() {
-            let band = 64;
-            pixels
-                .par_chunks_mut((band * columns).max(1))
-                .enumerate()
-                .try_for_each(|(i, out)| file.read_rows(i * band, out))?;
-        }
-        Ok::<_, KernelError>(image)
-    })?;
+    let image = compute(py, || opened(source)?.image())?;
     Ok(image.into_pyarray(py))
 }
 
@@ -122,6 +110,11 @@ fn py_write_fits(py: Python<'_>, path: PathBuf, hdus: Vec<(Vec<u8>, HduValues<'_
     let hdus = hdus.iter().map(|(header, values)| Some(Hdu { header, values: values.borrowed()? }));
     let hdus: Vec<_> = hdus.collect::<Option<_>>().ok_or(KernelError::Layout("values"))?;
     Ok(py.detach(|| write_fits(&path, &hdus))?)
+}
+
+#[pyfunction]
+fn read_mask<'py>(py: Python<'py>, source: Source) -> PyResult<Mask<'py>> {
+    Ok(compute(py, || opened(source)?.mask())?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -211,6 +204,35 @@ fn py_global_background<'py>(
 ) -> PyResult<(Image<'py>, Spectrum<'py>)> {
     let (image, unlit) = (image.as_array(), unlit.as_array());
     let found = compute(py, || global_background(image, unlit, box_size, passes))?;
+    Ok((found.map.into_pyarray(py), found.cells.into_pyarray(py)))
+}
+
+#[pyfunction(name = "background_map")]
+fn py_background_map<'py>(
+    py: Python<'py>,
+    cells: PyReadonlyArray2<'py, f64>,
+    rows: usize,
+    columns: usize,
+) -> Image<'py> {
+    let cells = cells.as_array().to_owned();
+    compute(py, || background_map(&cells, (rows, columns))).into_pyarray(py)
+}
+
+/// `scatter` is amplitude, kernel y, kernel x and kernel sigma.
+#[pyfunction(name = "subtract_background")]
+fn py_subtract_background<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    unlit: PyReadonlyArray2<'py, u8>,
+    scatter: Option<(f64, f64, f64, f64)>,
+    box_size: usize,
+    passes: usize,
+) -> PyResult<(Image<'py>, Spectrum<'py>)> {
+    let (image, unlit) = (image.as_array(), unlit.as_array());
+    let found = compute(py, || {
+        let light = scatter.map(|(a, y, x, sigma)| ScatteredLight::new(image, a, ScatterKernel { y, x, sigma }));
+        subtract_background(image, light.transpose()?.as_ref(), unlit, box_size, passes)
+    })?;
     Ok((found.map.into_pyarray(py), found.cells.into_pyarray(py)))
 }
 
@@ -373,12 +395,15 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(threads, module)?)?;
     module.add_function(wrap_pyfunction!(read_pixels, module)?)?;
     module.add_function(wrap_pyfunction!(py_write_fits, module)?)?;
+    module.add_function(wrap_pyfunction!(read_mask, module)?)?;
     module.add_function(wrap_pyfunction!(combine_files, module)?)?;
     module.add_function(wrap_pyfunction!(combine_frames, module)?)?;
     module.add_function(wrap_pyfunction!(py_to_electrons, module)?)?;
     module.add_function(wrap_pyfunction!(py_apply_bounds, module)?)?;
     module.add_function(wrap_pyfunction!(py_scattered_light, module)?)?;
     module.add_function(wrap_pyfunction!(py_global_background, module)?)?;
+    module.add_function(wrap_pyfunction!(py_subtract_background, module)?)?;
+    module.add_function(wrap_pyfunction!(py_background_map, module)?)?;
     module.add_function(wrap_pyfunction!(py_repair_hot_pixels, module)?)?;
     module.add_function(wrap_pyfunction!(py_effective_readnoise, module)?)?;
     module.add_function(wrap_pyfunction!(py_straighten, module)?)?;

@@ -95,6 +95,23 @@ proptest! {
         let relit = Array2::from_shape_fn(image.dim(), |p| if unlit[p] == 0 { lit[p] } else { image[p] });
         prop_assert_eq!(bits(&map(&relit)), bits(&found));
     }
+
+    #[test]
+    fn subtracting_is_measuring_on_the_cleaned_image(
+        (image, unlit) in image(4..=30, 4..=30).prop_flat_map(|i| { let shape = i.dim(); (Just(i), mask(shape)) }),
+        size in 1..=3usize, ky in 1.0..9.0f64, light in any::<bool>()
+    ) {
+        let image = image.mapv(|v| if v.is_infinite() { f32::NAN } else { v });
+        let kernel = ScatterKernel { y: ky, x: 1.0, sigma: 3.0 };
+        let scattered = light.then(|| ScatteredLight::new(image.view(), 47.0, kernel).unwrap());
+        let found = subtract_background(image.view(), scattered.as_ref(), unlit.view(), size, 3).unwrap();
+        let cleaned = if light { &image - &scattered_light(image.view(), 47.0, kernel).unwrap() } else { image.clone() };
+        let expected = global_background(cleaned.view(), unlit.view(), size, 3).unwrap();
+        prop_assert_eq!(&found.cells, &expected.cells);
+        for (found, expected) in found.map.iter().zip(&(&image - &expected.map)) {
+            prop_assert!(found == expected || (found.is_nan() && expected.is_nan()));
+        }
+    }
 }
 
 #[test]

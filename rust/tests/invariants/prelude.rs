@@ -1,6 +1,6 @@
 //! What every family of tests needs.
 
-pub use flatcore::background::{ScatterKernel, fill_nan, global_background, scattered_light};
+pub use flatcore::background::{global_background, subtract_background};
 pub use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 pub use flatcore::combine::{Method, combine};
 pub use flatcore::extract::{Extraction, Spectra, Weights, Window, extract_orders};
@@ -9,6 +9,7 @@ pub use flatcore::hotpixels::repair_hot_pixels;
 pub use flatcore::median::{LANES, MedianNetwork, nan_median, running_nan_median};
 pub use flatcore::outliers::{effective_readnoise, outliers, quantile, robust_sigma, slow_part};
 pub use flatcore::pixels::{PixelFile, PixelLayout};
+pub use flatcore::scattered::{ScatterKernel, ScatteredLight, fill_nan, scattered_light};
 pub use flatcore::spline::{mirrored, prefilter, prefilter_image, weights};
 pub use flatcore::straighten::{Linear, straighten};
 pub use ndarray::{Array2, ArrayView2, s};
