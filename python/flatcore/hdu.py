@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -19,54 +19,50 @@ __all__ = ["Hdu", "Header", "image_hdu", "primary_hdu", "primary_header", "table
 BITPIX = {"u1": 8, "f4": -32, "f8": -64}
 # Form of a table's column, and its values in the file, by kind of array; text has the width of its longest entry.
 COLUMN_FORMS = {"f": ("D", ">f8"), "i": ("J", ">i4"), "u": ("J", ">i4"), "b": ("L", "u1")}
+# Keywords without a value.
+COMMENTARY = ("COMMENT", "HISTORY", "")
+# Bytes that headers are a multiple of.
+BLOCK = 2880
 NO_VALUES = np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True)
 class Hdu:
-    """A header and its values.
+    """A header and its values, ready to be written.
 
     Attributes
     ----------
     header
-        Complete but for CHECKSUM and DATASUM.
+        Text in whole blocks of 2880 bytes, with cards CHECKSUM and DATASUM for the kernel to fill in.
     values
         Of an image, uint8, float32 or float64; of a table the bytes of its rows; empty for a header alone.
     """
 
-    header: Header
+    header: bytes
     values: NDArray[Any]
-
-    @cached_property
-    def parts(self) -> tuple[bytes, NDArray[Any]]:
-        """The header's text, with empty checksums for the kernel to fill in, and the values in one piece.
-
-        Raises
-        ------
-        VerifyError
-            A card breaks the FITS standard.
-        """
-        header, now = self.header.copy(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
-        header["CHECKSUM"] = ("0" * 16, f"HDU checksum updated {now}")
-        header["DATASUM"] = ("0", f"data unit checksum updated {now}")
-        for card in header.cards:
-            card.verify("exception")
-        return header.tostring().encode("ascii"), np.ascontiguousarray(self.values)
 
 
 def primary_header(header: Header | None = None) -> Header:
     """Give the header of a primary HDU without values before extensions, and a header's keywords after it.
 
     Keywords that describe another HDU's values are left out.
+
+    Raises
+    ------
+    VerifyError
+        A card breaks the FITS standard.
     """
-    whole: Header = fits.PrimaryHDU(header=header).header
+    primary = fits.PrimaryHDU(header=header)
+    # astropy checks cards when they are made, but not those it reads.
+    primary.verify("exception")
+    whole: Header = primary.header
     whole.set("EXTEND", True, after="NAXIS")
     return whole
 
 
 def primary_hdu(header: Header) -> Hdu:
     """Make a primary HDU of a header that was made from one of :func:`primary_header`."""
-    return Hdu(header, NO_VALUES)
+    return Hdu(_text(header), NO_VALUES)
 
 
 def image_hdu(data: NDArray[Any], name: str = "", keywords: Mapping[str, Any] | None = None, comment: str = "") -> Hdu:
@@ -96,7 +92,7 @@ def image_hdu(data: NDArray[Any], name: str = "", keywords: Mapping[str, Any] | 
     cards += ((key, *value) if isinstance(value, tuple) else (key, value) for key, value in (keywords or {}).items())
     if comment:
         cards.append(("COMMENT", comment))
-    return Hdu(Header(cards), data)
+    return Hdu(_text(Header(cards)), np.ascontiguousarray(data))
 
 
 def table_hdu(
@@ -130,4 +126,16 @@ def table_hdu(
         if units and key in units:
             cards.append((f"TUNIT{i}", units[key]))
     cards.append(("EXTNAME", name, "extension name"))
-    return Hdu(Header(cards), rows.view(np.uint8))
+    return Hdu(_text(Header(cards)), rows.view(np.uint8))
+
+
+def _text(header: Header) -> bytes:
+    """Give a header's text, with empty checksums where astropy has them: before the comments that close it."""
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    checksum = f"CHECKSUM= '{'0' * 16}'   / HDU checksum updated {now}"
+    datasum = f"DATASUM = '0       '           / data unit checksum updated {now}"
+    text: str = header.tostring(endcard=False, padding=False)
+    closing = takewhile(lambda card: card.keyword in COMMENTARY, reversed(header.cards))
+    place = len(text) - sum(len(str(card)) for card in closing)
+    text = f"{text[:place]}{checksum:<80}{datasum:<80}{text[place:]}{'END':<80}"
+    return f"{text:<{-len(text) % BLOCK + len(text)}}".encode("ascii")

@@ -56,10 +56,8 @@ class FileSet:
         ------
         OutputError
             The file's folder cannot be made, or a folder has its name.
-        VerifyError
-            A header breaks the FITS standard.
         """
-        parts = [hdu.parts for hdu in hdus]
+        parts = [(hdu.header, hdu.values) for hdu in hdus]
         with _output_errors(path):
             _make_room(path)
         temporary = _temporary_path(path)

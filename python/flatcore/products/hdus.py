@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flatcore.hdu import Hdu, Header, image_hdu, primary_hdu, table_hdu
 from flatcore.images import BackgroundMaps, CombinedImage, Image
 from flatcore.products.context import RunContext, unit_of
-from flatcore.products.headers import fiber_header, image_header, of_kind, product_header
+from flatcore.products.headers import fiber_header, image_header, product_header
 from flatcore.products.tables import inputs_table, parameter_table, qc_table, settings_table
 from flatcore.results import FiberResult
 from flatcore.spectra import Reason
@@ -52,7 +52,11 @@ def fiber_hdus(shared: Shared, result: FiberResult) -> dict[str, list[Hdu]]:
         "FF_BLAZE": [*_blaze_hdus(shared, result, mask), qc],
         "EXT_E2DS_LL": [*_e2dsll_hdus(shared, result), qc, _windows_table(result)],
     }
-    return {kind: [primary_hdu(of_kind(kind, header)), *hdus, *shared.tables] for kind, hdus in kinds.items()}
+    products = {}
+    for kind, hdus in kinds.items():
+        header["DRSOUTID"] = kind
+        products[kind] = [primary_hdu(header), *hdus, *shared.tables]
+    return products
 
 
 def orderps_hdus(shared: Shared, fiber: str, image: Image, profile_hash: str) -> list[Hdu]:

@@ -53,7 +53,8 @@ def image_header(combined: CombinedImage, run: RunContext) -> Header:
 
 def product_header(kind: str, shared: Header, run: RunContext, fiber: str = "") -> Header:
     """Add a product's kind, its fibre and the calibrations of that to the keywords of :func:`image_header`."""
-    header = of_kind(kind, shared)
+    header = shared.copy()
+    header["DRSOUTID"] = kind
     if fiber:
         header["FIBER"] = (fiber, "fibre")
     source = run.profile.fibers[fiber].localisation if fiber else ""
@@ -62,13 +63,6 @@ def product_header(kind: str, shared: Header, run: RunContext, fiber: str = "") 
             stem = CALIBRATION_KEYWORDS[file.keyname]
             header[f"CDB{stem}"] = (ascii_text(file.path.name), f"{file.keyname} file")
             header[f"CDT{stem}"] = (_finite(file.mjd_mid), f"{file.keyname} time [MJD]")
-    return header
-
-
-def of_kind(kind: str, header: Header) -> Header:
-    """Give a header with the name of another product."""
-    header = header.copy()
-    header["DRSOUTID"] = kind
     return header
 
 
