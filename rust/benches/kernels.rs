@@ -8,6 +8,7 @@ use flatcore::background::{ScatterKernel, global_background, scattered_light};
 use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use flatcore::combine::{Method, combine};
 use flatcore::extract::{Extraction, Weights, Window, extract_orders};
+use flatcore::fitsfile::{Hdu, Values, write_fits};
 use flatcore::hotpixels::repair_hot_pixels;
 use flatcore::median::running_nan_median;
 use flatcore::outliers::{effective_readnoise, slow_part};
@@ -202,6 +203,24 @@ fn spectra(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn files(criterion: &mut Criterion) {
+    let path = std::env::temp_dir().join(format!("flatcore-bench-{}.fits", std::process::id()));
+    let singles = image(SIDE, SIDE, 1);
+    let doubles = singles.mapv(f64::from);
+    let (singles, doubles) = (singles.as_slice().unwrap(), doubles.as_slice().unwrap());
+    let header = [b' '; 2880];
+    let mut group = criterion.benchmark_group("FITS");
+    for (name, bytes, values) in [("singles", 4, Values::Singles(singles)), ("doubles", 8, Values::Doubles(doubles))] {
+        group.throughput(Throughput::Bytes((bytes * SIDE * SIDE) as u64));
+        group.bench_function(BenchmarkId::new("sum", name), |b| b.iter(|| black_box(values).sum()));
+        group.bench_function(BenchmarkId::new("write", name), |b| {
+            b.iter(|| write_fits(&path, &[Hdu { header: &header, values }]).unwrap());
+        });
+    }
+    group.finish();
+    std::fs::remove_file(&path).unwrap();
+}
+
 fn main() {
     let mut criterion = Criterion::default()
         .sample_size(10)
@@ -216,5 +235,6 @@ fn main() {
     straightening(&mut criterion);
     extraction(&mut criterion);
     spectra(&mut criterion);
+    files(&mut criterion);
     criterion.final_summary();
 }

@@ -36,12 +36,12 @@ enum HduValues<'py> {
 }
 
 impl HduValues<'_> {
-    fn borrowed(&self) -> PyResult<Values<'_>> {
-        Ok(match self {
-            Self::Bytes(array) => Values::Bytes(array.as_slice()?),
-            Self::Singles(array) => Values::Singles(array.as_slice()?),
-            Self::Doubles(array) => Values::Doubles(array.as_slice()?),
-        })
+    fn borrowed(&self) -> Option<Values<'_>> {
+        match self {
+            Self::Bytes(array) => array.as_array().to_slice().map(Values::Bytes),
+            Self::Singles(array) => array.as_array().to_slice().map(Values::Singles),
+            Self::Doubles(array) => array.as_array().to_slice().map(Values::Doubles),
+        }
     }
 }
 
@@ -116,8 +116,8 @@ fn read_pixels<'py>(py: Python<'py>, source: Source) -> PyResult<Image<'py>> {
 // The system's waits are not for the threads of the kernels: the calling thread writes.
 #[pyfunction(name = "write_fits")]
 fn py_write_fits(py: Python<'_>, path: PathBuf, hdus: Vec<(Vec<u8>, HduValues<'_>)>) -> PyResult<String> {
-    let hdus = hdus.iter().map(|(header, values)| Ok(Hdu { header, values: values.borrowed()? }));
-    let hdus = hdus.collect::<PyResult<Vec<_>>>()?;
+    let hdus = hdus.iter().map(|(header, values)| Some(Hdu { header, values: values.borrowed()? }));
+    let hdus: Vec<_> = hdus.collect::<Option<_>>().ok_or(KernelError::Layout("values"))?;
     Ok(py.detach(|| write_fits(&path, &hdus))?)
 }
 

@@ -1,19 +1,15 @@
-"""FITS files: pixels of every type, faults named by file, and writing all files or none."""
+"""FITS files: pixels of every type, and faults named by file."""
 
 import gzip
 import hashlib
 import os
-import re
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from flatcore import fitsio
-from flatcore.errors import InputError, OutputError
+from flatcore.errors import InputError
 from flatcore.header import required
 
 DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -376,157 +372,6 @@ class TestRequired:
         header = fits.Header([("EXPTIME", None)])
         with pytest.raises(InputError, match=r"EXPTIME = .*: expected a finite number"):
             required(header, "EXPTIME", tmp_path)
-
-
-def hdus_of(value=1.0, size=10):
-    """A function that gives the HDUs of a small file."""
-    return lambda: [fits.PrimaryHDU(), fits.ImageHDU(np.full((size, size), value, np.float32))]
-
-
-def failing(error):
-    """A function that gives no HDUs."""
-
-    def fail():
-        raise error
-
-    return fail
-
-
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-class TestWriting:
-    def test_all_files_with_checksums(self, tmp_path):
-        folder = tmp_path / "red" / "night"
-        fitsio.write_together({folder / "a.fits": hdus_of(1.0), folder / "b.fits": hdus_of(2.0)})
-        assert names_in(folder) == ["a.fits", "b.fits"]
-        for name, value in (("a", 1.0), ("b", 2.0)):
-            # Astropy warns where a checksum is wrong, and a warning fails the test.
-            with fits.open(folder / f"{name}.fits", checksum=True) as hdus:
-                hdus.verify("exception")
-                assert all("CHECKSUM" in hdu.header and "DATASUM" in hdu.header for hdu in hdus)
-                assert hdus[1].data[0, 0] == value
-
-    def test_a_file_is_replaced(self, tmp_path):
-        path = tmp_path / "a.fits"
-        for value in (1.0, 2.0):
-            fitsio.write_together({path: hdus_of(value)})
-        assert fitsio.read_image(path)[1][0, 0] == 2.0
-        assert names_in(tmp_path) == ["a.fits"]
-
-    def test_none_appears_before_all_are_complete(self, tmp_path):
-        seen = []
-
-        def second():
-            seen.extend(path.name for path in tmp_path.glob("*.fits") if not path.name.startswith("."))
-            return hdus_of()()
-
-        fitsio.write_together({tmp_path / "a.fits": hdus_of(), tmp_path / "b.fits": second})
-        assert seen == []
-        assert names_in(tmp_path) == ["a.fits", "b.fits"]
-
-    @pytest.mark.parametrize(
-        ("error", "expected"), [(ValueError("no data"), ValueError), (OSError("no more"), OutputError)]
-    )
-    def test_none_where_the_second_fails(self, tmp_path, error, expected):
-        fitsio.write_together({tmp_path / "a.fits": hdus_of(1.0)})
-        before = (tmp_path / "a.fits").read_bytes()
-        with pytest.raises(expected, match=str(error)):
-            fitsio.write_together(
-                {tmp_path / "a.fits": hdus_of(2.0), tmp_path / "b.fits": failing(error), tmp_path / "c.fits": hdus_of()}
-            )
-        assert names_in(tmp_path) == ["a.fits"]
-        assert (tmp_path / "a.fits").read_bytes() == before
-
-    def test_none_where_an_hdu_breaks_the_standard(self, tmp_path):
-        broken = fits.PrimaryHDU()
-        broken.header.append(fits.Card.fromstring("lower   = 'x'"))
-        with pytest.raises(fits.VerifyError):
-            fitsio.write_together({tmp_path / "a.fits": hdus_of(), tmp_path / "b.fits": lambda: [broken]})
-        assert names_in(tmp_path) == []
-
-    def test_none_where_the_folder_is_a_file(self, tmp_path):
-        (tmp_path / "file").write_text("in the way")
-        target = tmp_path / "file" / "b.fits"
-        with pytest.raises(OutputError, match=rf"^{target}: cannot be written: "):
-            fitsio.write_together({tmp_path / "a.fits": hdus_of(), target: hdus_of()})
-        assert names_in(tmp_path) == ["file"]
-
-    @pytest.mark.parametrize("first", ["a", "b"])
-    def test_none_where_a_folder_has_the_name_of_a_file(self, tmp_path, first):
-        (tmp_path / "a.fits").mkdir()
-        names = ["a.fits", "b.fits"] if first == "a" else ["b.fits", "a.fits"]
-        with pytest.raises(OutputError, match=rf"^{tmp_path}/a\.fits: cannot be written: .*[Dd]irectory"):
-            fitsio.write_together({tmp_path / name: hdus_of() for name in names})
-        assert names_in(tmp_path) == ["a.fits"]
-
-    def test_a_temporary_file_of_a_killed_run_is_no_obstacle(self, tmp_path):
-        with fitsio.replacing(tmp_path / "a.fits") as temporary:
-            temporary.write_bytes(b"left behind")
-            name = temporary.name
-        (tmp_path / "a.fits").rename(tmp_path / name)
-        fitsio.write_together({tmp_path / "a.fits": hdus_of(5.0)})
-        assert names_in(tmp_path) == ["a.fits"]
-        assert fitsio.read_image(tmp_path / "a.fits")[1][0, 0] == 5.0
-
-    def test_none_on_a_full_disk(self, tmp_path):
-        script = """
-            import resource, sys
-            from pathlib import Path
-            import numpy as np
-            from astropy.io import fits
-            from flatcore.errors import OutputError
-            from flatcore.fitsio import write_together
-
-            def hdus(size):
-                return lambda: [fits.PrimaryHDU(), fits.ImageHDU(np.ones((size, size), np.float32))]
-
-            folder = Path(sys.argv[1])
-            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-            try:
-                write_together({folder / "small.fits": hdus(10), folder / "large.fits": hdus(500)})
-            except OutputError as error:
-                print(error)
-        """
-        command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script), str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert done.stderr == ""
-        assert re.match(rf"{tmp_path}/large\.fits: cannot be written: 250000 requested and ", done.stdout)
-        assert names_in(tmp_path) == []
-
-
-class TestReplacing:
-    def test_the_file_appears_when_the_block_ends(self, tmp_path):
-        path = tmp_path / "deep" / "a.txt"
-        with fitsio.replacing(path) as temporary:
-            assert temporary.parent == path.parent
-            temporary.write_text("new")
-            assert not path.exists()
-        assert path.read_text() == "new"
-        assert names_in(path.parent) == ["a.txt"]
-
-    def test_the_old_file_stays_when_the_block_fails(self, tmp_path):
-        path = tmp_path / "a.txt"
-        path.write_text("old")
-
-        def write():
-            with fitsio.replacing(path) as temporary:
-                temporary.write_text("half of the n")
-                raise RuntimeError("stop")
-
-        with pytest.raises(RuntimeError, match="stop"):
-            write()
-        assert path.read_text() == "old"
-        assert names_in(tmp_path) == ["a.txt"]
-
-    def test_nothing_written(self, tmp_path):
-        with (
-            pytest.raises(OutputError, match=rf"^{tmp_path}/a\.txt: cannot be written"),
-            fitsio.replacing(tmp_path / "a.txt"),
-        ):
-            pass
-        assert names_in(tmp_path) == []
 
 
 def test_sha256(tmp_path):

@@ -1,12 +1,13 @@
 """Every kernel against its NumPy/SciPy twin, NaN and edges included."""
 
+import hashlib
 import math
 
 import numpy as np
 import pytest
 
 from flatcore import _core
-from tests.twins import background, calibrate, combine, extract, hotpixels, statistics, straighten
+from tests.twins import background, calibrate, combine, extract, fitsfile, hotpixels, statistics, straighten
 from tests.twins import blaze as blaze_twin
 
 METHODS = ("median", "mean", "clipped")
@@ -236,6 +237,50 @@ def test_slow_part(size, width):
 def test_kernels_refuse_what_they_cannot_do(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def header_text(cards=1):
+    """A header in whole blocks with empty checksums and as many cards."""
+    lines = [f"KEY{i:<5}= {i * 7919:>20}" for i in range(cards)]
+    lines[1:1] = ["CHECKSUM= '0000000000000000'   / of the HDU", "DATASUM = '0       '           / of its values"]
+    text = "".join(f"{line:<80}" for line in [*lines, "END"])
+    return f"{text:<{len(text) + -len(text) % 2880}}".encode()
+
+
+@pytest.mark.parametrize("kind", ["u1", "f4", "f8"])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 719, 2880, 70_000])
+def test_write_fits(kind, size, tmp_path):
+    hdus = [(header_text(cards), fitsfile.values_of(kind, size + extra, cards)) for extra, cards in ((0, 3), (1, 40))]
+    digits = _core.write_fits(str(tmp_path / "a.fits"), hdus)
+    content = (tmp_path / "a.fits").read_bytes()
+    assert content == fitsfile.fits_bytes(hdus)
+    assert digits == hashlib.sha256(content).hexdigest()
+
+
+def test_write_fits_of_images_and_headers_without_checksums(tmp_path):
+    image = fitsfile.values_of("f4", 12 * 7).reshape(12, 7)
+    plain = f"{'SIMPLE  =                    T':<80}{'END':<2800}".encode()
+    _core.write_fits(str(tmp_path / "a.fits"), [(plain, image)])
+    assert (tmp_path / "a.fits").read_bytes() == fitsfile.fits_bytes([(plain, image)])
+
+
+@pytest.mark.parametrize("byte", range(0, 256, 5))
+def test_write_fits_with_every_letter_of_a_checksum(byte, tmp_path):
+    hdus = [(header_text(), np.full(4, byte, np.uint8)), (header_text(), np.arange(byte, dtype=np.uint8))]
+    _core.write_fits(str(tmp_path / "a.fits"), hdus)
+    assert (tmp_path / "a.fits").read_bytes() == fitsfile.fits_bytes(hdus)
+
+
+def test_write_fits_refuses_other_numbers_and_folders(tmp_path):
+    for values in (np.zeros(3, np.int64), np.zeros(3, ">f4"), np.zeros(3, complex)):
+        with pytest.raises(TypeError):
+            _core.write_fits(str(tmp_path / "a.fits"), [(header_text(), values)])
+    for values in (np.zeros((4, 4), np.float32)[:, ::2], np.zeros((4, 4), order="F"), np.zeros((4, 4), np.uint8).T[1:]):
+        with pytest.raises(ValueError, match="values must be contiguous in row-major order"):
+            _core.write_fits(str(tmp_path / "a.fits"), [(header_text(), values)])
+    assert not (tmp_path / "a.fits").exists()
+    with pytest.raises(OSError, match=r"nowhere/a\.fits: "):
+        _core.write_fits(str(tmp_path / "nowhere" / "a.fits"), [(header_text(), np.zeros(3))])
 
 
 def test_results_do_not_depend_on_the_number_of_threads():

@@ -1,12 +1,15 @@
 """What products hold, and how they are written and used again."""
 
+import hashlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from flatcore import run_night
+from flatcore import _core, recipe, run_night
 from flatcore.errors import OutputError
 
 OBS_DIR = "2020-08-31"
@@ -43,6 +46,18 @@ def test_hdus_in_their_order(result):
         assert [hdu.name for hdu in hdus[1:]] == [
             "CORRECTED", "ORIGINAL", "LOCALCORR", "MASKED", "LOCAL", "GLOBAL", "CELLS", "SETTINGS", "INPUTS",
         ]  # fmt: skip
+
+
+def test_astropy_verifies_every_hdu_and_the_hash_is_that_of_the_file(result):
+    night, _ = result
+    assert len(night.products) == 17
+    for made in night.products:
+        assert made.sha256 == hashlib.sha256(made.path.read_bytes()).hexdigest()
+        assert made.path.stat().st_nlink == 1
+        # Astropy warns where a checksum is wrong, and a warning fails the test.
+        with fits.open(made.path, checksum=True) as hdus:
+            hdus.verify("exception")
+            assert [(hdu.verify_checksum(), hdu.verify_datasum()) for hdu in hdus] == [(1, 1)] * len(hdus)
 
 
 def test_images_are_the_results(result):
@@ -140,11 +155,39 @@ def test_a_straightened_profile_is_read_again_only_if_it_is_of_the_same_files(re
 def test_one_failing_product_leaves_none(small_night, tmp_path, monkeypatch):
     root = tmp_path / "night"
     shutil.copytree(small_night, root)
+    real = _core.write_fits
 
-    def broken(*_):
-        raise OSError(28, "No space left on device")
+    def full(path, hdus):
+        if "_blaze_C" in path:
+            raise OSError(28, "No space left on device")
+        return real(path, hdus)
 
-    monkeypatch.setattr("flatcore.products.hdus.settings_table", broken)
-    with pytest.raises(OutputError, match="No space left on device"):
+    monkeypatch.setattr(_core, "write_fits", full)
+    with pytest.raises(OutputError, match=r"_blaze_C\.fits: cannot be written: .*No space left on device"):
         run_night(OBS_DIR, data_root=root)
     assert [path.name for path in (root / "red").rglob("*.*")] == [f".{OBS_DIR}.lock"]
+
+
+def test_an_interrupt_between_fibres_leaves_no_product(small_night, tmp_path, monkeypatch):
+    root = tmp_path / "night"
+    shutil.copytree(small_night, root)
+    real, done = recipe.check_fiber, []
+
+    def interrupted(flat, limits):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(flat)
+        return real(flat, limits)
+
+    monkeypatch.setattr(recipe, "check_fiber", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_night(OBS_DIR, data_root=root)
+    assert [path.name for path in (root / "red").rglob("*.*")] == [f".{OBS_DIR}.lock"]
+
+
+def test_a_run_does_not_import_what_only_tables_of_astropy_need(night):
+    code = "import sys, flatcore; flatcore.run_night(*sys.argv[1:2], data_root=sys.argv[2]); print(*sys.modules)"
+    command = [sys.executable, "-c", code, OBS_DIR, str(night)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert "flatcore.recipe" in done.stdout.split()
+    assert "astropy.table" not in done.stdout.split()

@@ -7,6 +7,7 @@ mod background;
 mod calibration;
 mod combining;
 mod extraction;
+mod fitsfiles;
 mod input;
 mod medians;
 mod prelude;

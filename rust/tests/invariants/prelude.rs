@@ -4,6 +4,7 @@ pub use flatcore::background::{ScatterKernel, fill_nan, global_background, scatt
 pub use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 pub use flatcore::combine::{Method, combine};
 pub use flatcore::extract::{Extraction, Spectra, Weights, Window, extract_orders};
+pub use flatcore::fitsfile::{Hdu, Values, write_fits};
 pub use flatcore::hotpixels::repair_hot_pixels;
 pub use flatcore::median::{LANES, MedianNetwork, nan_median, running_nan_median};
 pub use flatcore::outliers::{effective_readnoise, outliers, quantile, robust_sigma, slow_part};
