@@ -197,9 +197,8 @@ def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Im
     clock, profile, settings = night.clock, night.profile, night.settings
     with clock.stage("combine"):
         combined = combine(group, exposure_of(group[0], profile), settings.combine)
-    with products.ProductWriter(combined, run.context) as writer:
-        with clock.stage("products"):
-            writer.add_profiles(unkept)
+    with products.ProductWriter(combined, run.context, clock) as writer:
+        writer.add_profiles(unkept)
         with clock.stage("calibrate"):
             calibrated = calibrate(
                 combined.image,
@@ -211,19 +210,17 @@ def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Im
                 dark=loaded.dark,
                 bad=loaded.bad,
             )
-        with clock.stage("products"):
-            writer.add_background(calibrated.background)
+        writer.add_background(calibrated.background)
         with clock.stage("straighten"):
             straight = straighten(calibrated.image, loaded.transform)
         results: dict[str, FiberResult] = {}
         for name in night.lit:
             results[name] = _make_fiber(name, straight, calibrated.readnoise_e, combined, run)
-            with clock.stage("products"):
-                writer.add_fiber(results[name])
+            writer.add_fiber(results[name])
+        written = writer.finish()
+    if settings.output.save and settings.output.debug >= KEEP_INTERMEDIATES:
         with clock.stage("products"):
-            written = writer.finish()
-            if settings.output.save and settings.output.debug >= KEEP_INTERMEDIATES:
-                products.write_intermediates(night.request.debug_folder, combined, calibrated, straight, results)
+            products.write_intermediates(night.request.debug_folder, combined, calibrated, straight, results)
     keeps = night.request.keep_images or settings.output.figures > 0
     return ImageResult(
         stem=combined.stem,

@@ -15,8 +15,8 @@ from flatcore import _core
 from flatcore.errors import OutputError
 from flatcore.hdu import Hdu
 
-# Files written at the same time: enough to compute the hash of some while the disk takes others.
-WRITERS = 4
+# Files written at the same time: one is converted while the disk takes another, and the kernels keep their cores.
+WRITERS = 2
 
 
 class FileSet:

@@ -168,6 +168,12 @@ def test_one_failing_product_leaves_none(small_night, tmp_path, monkeypatch):
     assert [path.name for path in (root / "red").rglob("*.*")] == [f".{OBS_DIR}.lock"]
 
 
+def test_a_run_that_saves_nothing_spends_no_time_on_products(night):
+    made = run_night(OBS_DIR, data_root=night, fiber="C", settings={"output": {"save": False, "background": True}})
+    assert made.products == () and "products" not in made.seconds
+    assert not list((night / "red").rglob("*.fits"))
+
+
 def test_an_interrupt_between_fibres_leaves_no_product(small_night, tmp_path, monkeypatch):
     root = tmp_path / "night"
     shutil.copytree(small_night, root)

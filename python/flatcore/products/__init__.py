@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from flatcore.clock import Clock
 from flatcore.fitsio import read_header, read_image
 from flatcore.hdu import Hdu
 from flatcore.images import BackgroundMaps, CombinedImage, Image
@@ -44,10 +45,12 @@ class ProductWriter:
         The image.
     run
         What every product says of the run.
+    clock
+        Takes the time that the caller spends here as the stage ``products``.
     """
 
-    def __init__(self, combined: CombinedImage, run: RunContext) -> None:
-        self._combined, self._run = combined, run
+    def __init__(self, combined: CombinedImage, run: RunContext, clock: Clock) -> None:
+        self._combined, self._run, self._clock = combined, run, clock
         self._saves = run.settings.output.save
         self._files = FileSet()
         self._planned: list[tuple[str, str, Path]] = []
@@ -73,7 +76,9 @@ class ProductWriter:
         OutputError
             The folder does not take a file.
         """
-        if self._saves:
+        if not self._saves:
+            return
+        with self._clock.stage("products"):
             for fiber, image in straight_profiles.items():
                 hdus = orderps_hdus(self._shared, fiber, image, _profile_hash(self._run, fiber))
                 self._add("ORDERP_STRAIGHT", fiber, _kept_path(self._run, fiber), hdus)
@@ -86,7 +91,9 @@ class ProductWriter:
         OutputError
             The folder does not take a file.
         """
-        if self._saves and maps is not None and self._run.settings.output.background:
+        if not self._saves or maps is None or not self._run.settings.output.background:
+            return
+        with self._clock.stage("products"):
             self._add("DEBUG_BACK", "", self._path("background"), background_hdus(self._shared, maps))
 
     def add_fiber(self, result: FiberResult) -> None:
@@ -97,7 +104,9 @@ class ProductWriter:
         OutputError
             The folder does not take a file.
         """
-        if self._saves:
+        if not self._saves:
+            return
+        with self._clock.stage("products"):
             fiber = result.spectra.fiber
             for kind, hdus in fiber_hdus(self._shared, result).items():
                 self._add(kind, fiber, self._path(f"{SUFFIXES[kind]}_{fiber}"), hdus)
@@ -110,7 +119,10 @@ class ProductWriter:
         OutputError
             A product cannot be written; none is left behind.
         """
-        hashes = self._files.appear()
+        if not self._saves:
+            return ()
+        with self._clock.stage("products"):
+            hashes = self._files.appear()
         return tuple(Product(kind, fiber, path, hashes[path]) for kind, fiber, path in self._planned)
 
     def _path(self, suffix: str) -> Path:
