@@ -100,7 +100,7 @@ def table_hdu(
 ) -> Hdu:
     """Make a binary table; text columns are as wide as their longest entry.
 
-    astropy's own tables take ten times as long, and import astropy.table.
+    astropy's own tables take several times as long, and import astropy.table.
     """
     arrays = {key: np.asarray(values) for key, values in columns.items()}
     forms, fields = {}, []
