@@ -778,9 +778,8 @@ class TestUrl:
             "sqlite": sqlalchemy.dialects.sqlite.dialect(),
             "postgresql": sqlalchemy.dialects.postgresql.dialect(),
         }
-        assert set(dialects) == set(caltable._INSERT)
         for name, dialect in dialects.items():
-            insert = caltable._INSERT[name](caltable.CALIBRATIONS).values(KEYNAME="LOC")
+            insert = caltable.insert_of(name)(caltable.CALIBRATIONS).values(KEYNAME="LOC")
             upsert = insert.on_conflict_do_update(index_elements=caltable.UNIQUE, set_={"PID": ""})
             text = str(upsert.compile(dialect=dialect))
             assert 'ON CONFLICT ("KEYNAME", "FIBER", "REFCAL", "FILENAME") DO UPDATE SET "PID" =' in text

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sql
 
@@ -14,6 +15,15 @@ from flatcore.caldb.engine import Backend
 from flatcore.caldb.schema import CALIBRATIONS, UNIQUE
 
 HOW_TO_ADD = "add files with: flatcore calib add FILE"
+
+
+def insert_of(dialect: str) -> Callable[[sql.Table], Any]:
+    """Give the INSERT of a dialect, which can renew rows.
+
+    Only the dialect in use is imported: the drivers that come with another take longer than a night's query.
+    """
+    insert: Callable[[sql.Table], Any] = importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert
+    return insert
 
 
 @dataclass(frozen=True)
@@ -72,9 +82,7 @@ class Rows:
         retired if they are of other contents.
         """
         row = _row(record)
-        # Only the dialect in use: the drivers that come with another take longer to import than a night's query.
-        dialect = importlib.import_module(f"sqlalchemy.dialects.{self.connection.dialect.name}")
-        insert = dialect.insert(CALIBRATIONS).values(row)
+        insert = insert_of(self.connection.dialect.name)(CALIBRATIONS).values(row)
         renewed = {name: value for name, value in row.items() if name not in UNIQUE}
         self.connection.execute(insert.on_conflict_do_update(index_elements=UNIQUE, set_=renewed))
         of_former_contents = _of_file(record.filename) & (CALIBRATIONS.c["SHA256"] != record.sha256)

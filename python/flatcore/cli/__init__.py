@@ -6,7 +6,9 @@ by rich-click, which the list of commands does without.
 
 from __future__ import annotations
 
+import gc
 import importlib
+import os
 import signal
 import sys
 import traceback
@@ -64,7 +66,18 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its status: 0 done, 1 internal error, 2 usage, 3 input, 4 failed QC."""
+    _prepare_process()
     sys.exit(_status(args))
+
+
+def _prepare_process() -> None:
+    """Settle what concerns the whole process, and what only a program of its own may settle."""
+    # Imports make some hundred thousand objects that stay: looking through them for garbage again and again takes
+    # longer than many a night's work.
+    gc.set_threshold(100_000, 20, 20)
+    # The one who uses linear algebra here solves problems of a few numbers; threads would only wait for one another.
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 
 def _status(args: list[str] | None) -> int:
