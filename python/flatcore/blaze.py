@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, least_squares
 from threadpoolctl import threadpool_limits
 
 from flatcore import _core
 from flatcore.instrument import Blaze
 from flatcore.settings import BlazeSettings
 from flatcore.spectra import BlazeFit, Spectra
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 Vector = NDArray[np.float64]
 
@@ -48,6 +51,11 @@ def sinc2(x: Vector, parameters: Vector) -> tuple[Vector, Vector]:
 def sinc2_jacobian(x: Vector, parameters: Vector) -> NDArray[np.float64]:
     """Give the derivatives of :func:`sinc2` by its six parameters, columns of the result (each contiguous)."""
     return _core.sinc2_jacobian(x, parameters.tolist()).reshape(parameters.size, x.size).T
+
+
+def prepare() -> None:
+    """Import what the fits need, which takes as long as a kernel's work and can be done beside it."""
+    import scipy.optimize  # noqa: F401, PLC0415
 
 
 def fit_orders(e2ds: Spectra, blaze: Blaze, settings: BlazeSettings, threads: int = 1) -> tuple[BlazeFit, ...]:
@@ -209,6 +217,8 @@ class _Fit:
 
     def solve(self, values: Vector, tolerance: float) -> OptimizeResult:
         """Fit from the given start, within the bounds, to a relative tolerance."""
+        from scipy.optimize import least_squares  # noqa: PLC0415 - see prepare
+
         return least_squares(
             self.residual,
             np.clip(values, *self.limits),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from flatcore import _core, calibrations, localisation, products
 from flatcore.blaze import fit_orders
+from flatcore.blaze import prepare as prepare_fits
 from flatcore.caldb.keys import unix_of_mjd
 from flatcore.calibrate import calibrate
 from flatcore.clock import Clock, Progress
@@ -152,6 +154,20 @@ def make(night: Night) -> NightResult:
     """
     # 0 stands for all cores.
     _core.set_threads(night.request.threads or 0)
+    groups = _groups(night.selected, night.settings)
+    with ThreadPoolExecutor(2) as ahead:
+        # Neither needs the calibrations: both go on while Python reads their headers.
+        combined = ahead.submit(_combined, groups[0], night)
+        ahead.submit(prepare_fits)
+        return _make(night, groups, combined)
+
+
+def _combined(group: tuple[FitsImage, ...], night: Night) -> CombinedImage:
+    return combine(group, exposure_of(group[0], night.profile), night.settings.combine)
+
+
+def _make(night: Night, groups: list[tuple[FitsImage, ...]], first: Future[CombinedImage]) -> NightResult:
+    """Do the work; ``first`` is the first group's combined image, which is being made."""
     with night.clock.stage("calibrations"):
         loaded = calibrations.load(night.chosen, night.profile, night.settings, night.scratch)
         traces = {name: _traces(name, night.profile, loaded) for name in night.lit}
@@ -168,8 +184,10 @@ def make(night: Night) -> NightResult:
         run = _Run(night, loaded, straight_profiles, traces, context, [])
         run.warn(selection_notices(night.selected, night.dark, night.profile, night.settings))
         images = []
-        for group in _groups(night.selected, night.settings):
-            images.append(_make_image(group, run, unkept))
+        for i, group in enumerate(groups):
+            with night.clock.stage("combine"):
+                combined = _combined(group, night) if i else first.result()
+            images.append(_make_image(combined, run, unkept))
             unkept = {}
         if saves and night.settings.output.database:
             with night.clock.stage("database"):
@@ -191,12 +209,10 @@ def _groups(selected: FrameSet, settings: Settings) -> list[tuple[FitsImage, ...
     return [selected.frames] if settings.combine.frames else [(frame,) for frame in selected.frames]
 
 
-def _make_image(group: tuple[FitsImage, ...], run: _Run, unkept: Mapping[str, Image]) -> ImageResult:
-    """From frames to products and database; ``unkept`` are the straightened profiles to keep as products."""
+def _make_image(combined: CombinedImage, run: _Run, unkept: Mapping[str, Image]) -> ImageResult:
+    """From the combined frames to products; ``unkept`` are the straightened profiles to keep as products."""
     night, loaded = run.night, run.calibrations
     clock, profile, settings = night.clock, night.profile, night.settings
-    with clock.stage("combine"):
-        combined = combine(group, exposure_of(group[0], profile), settings.combine)
     with products.ProductWriter(combined, run.context, clock) as writer:
         writer.add_profiles(unkept)
         with clock.stage("calibrate"):
