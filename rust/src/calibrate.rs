@@ -81,9 +81,7 @@ pub fn to_electrons(image: ArrayView2<'_, f32>, steps: &ToElectrons<'_>) -> Resu
 
 /// The image with NaN outside the bounds.
 pub fn apply_bounds(image: ArrayView2<'_, f32>, bounds: Bounds) -> Array2<f32> {
-    let mut result = image.to_owned();
-    result.par_mapv_inplace(|value| bounds.apply(f64::from(value)) as f32);
-    result
+    crate::parallel::map(image, |value| bounds.apply(f64::from(value)) as f32)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Many frames to one, by bands of rows, so that memory does not grow with the number of frames.
 
 use crate::error::{KernelError, Result, contiguous, require, same_shape};
-use crate::median::{LANES, MedianNetwork, median};
+use crate::median::{LANES, MedianNetwork};
 use crate::pixels::PixelFile;
 use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2};
@@ -134,65 +134,52 @@ impl Vectorised for Band<'_> {
         let Self { buffer, method, network, out } = self;
         let width = out.len();
         let count = buffer.len() / width;
-        let mut lanes = vec![[0.0f32; LANES]; network.slots()];
+        let mut slots = vec![[0.0f32; LANES]; network.slots()];
         let mut distances = vec![[0.0f64; LANES]; network.slots()];
-        let mut column = Vec::with_capacity(count);
         for (block, out) in out.chunks_mut(LANES).enumerate() {
             let start = block * LANES;
-            let mut finite = [false; LANES];
-            if out.len() == LANES {
-                finite = gather(buffer, width, start, &mut lanes[..count]);
-                let combined = match method {
-                    Method::Median => network.medians(&mut lanes).map(|median| median as f32),
-                    Method::Mean => lane_means(&lanes[..count]),
-                    Method::ClippedMean { sigma, electrons, readnoise } => {
-                        let centre = network.medians(&mut lanes);
-                        gather(buffer, width, start, &mut lanes[..count]);
-                        let clip = Clip { centre, sigma, electrons, readnoise };
-                        lane_clipped_means(&lanes[..count], &mut distances, network, &clip)
-                    }
-                };
-                out.copy_from_slice(&combined);
-            }
-            // The lanes left out: those at the end, and those with a value that does not count.
-            for (lane, out) in out.iter_mut().enumerate().filter(|&(lane, _)| !finite[lane]) {
-                column.clear();
-                let values = buffer.iter().skip(start + lane).step_by(width);
-                column.extend(values.filter(|v| v.is_finite()));
-                *out = combine_values(&mut column, method) as f32;
-            }
+            gather(buffer, width, start, &mut slots[..count]);
+            let combined = match method {
+                Method::Median => to_single(network.medians(&mut slots)),
+                Method::Mean => lane_means(&slots[..count]),
+                Method::ClippedMean { sigma, electrons, readnoise } => {
+                    let centre = network.medians(&mut slots);
+                    gather(buffer, width, start, &mut slots[..count]);
+                    let clip = Clip { centre, sigma, electrons, readnoise };
+                    lane_clipped_means(&slots[..count], &mut distances, network, &clip)
+                }
+            };
+            out.copy_from_slice(&combined[..out.len()]);
         }
     }
 }
 
-/// Take the lanes from a band; tells in which of them every value is finite.
+/// Take lanes from a band; what is not finite, and lanes beyond its end, become NaN.
 #[inline(always)]
-fn gather(buffer: &[f32], width: usize, start: usize, lanes: &mut [[f32; LANES]]) -> [bool; LANES] {
-    let mut finite = [true; LANES];
+fn gather(buffer: &[f32], width: usize, start: usize, lanes: &mut [[f32; LANES]]) {
+    let count = LANES.min(width - start);
     for (frame, vector) in lanes.iter_mut().enumerate() {
+        let mut values = [f32::NAN; LANES];
         let place = frame * width + start;
-        vector.copy_from_slice(&buffer[place..place + LANES]);
+        if count == LANES {
+            values.copy_from_slice(&buffer[place..place + LANES]);
+        } else {
+            values[..count].copy_from_slice(&buffer[place..place + count]);
+        }
         for lane in 0..LANES {
-            finite[lane] &= vector[lane].is_finite();
+            // The product is 0, and NaN of what is not finite: cheaper than to ask.
+            vector[lane] = values[lane] - 0.0 * values[lane].abs();
         }
     }
-    finite
 }
 
-/// Combine the finite values of one pixel; the slice is reordered.
-fn combine_values(values: &mut [f32], method: Method) -> f64 {
-    match method {
-        Method::Median => median(values),
-        Method::Mean => mean(values),
-        Method::ClippedMean { sigma, electrons, readnoise } => {
-            let before: Vec<f32> = values.to_vec();
-            let centre = median(values);
-            let mut distances: Vec<f64> = values.iter().map(|&v| (f64::from(v) - centre).abs()).collect();
-            let limit = clip_limit(centre, median(&mut distances), sigma, electrons, readnoise);
-            let kept: Vec<f32> = before.into_iter().filter(|&v| (f64::from(v) - centre).abs() <= limit).collect();
-            mean(&kept)
-        }
+#[inline(always)]
+fn to_single(values: [f64; LANES]) -> [f32; LANES] {
+    let mut singles = [0.0; LANES];
+    for lane in 0..LANES {
+        singles[lane] = values[lane] as f32;
     }
+    singles
 }
 
 /// Distance from the median up to which a value is kept.
@@ -211,7 +198,7 @@ struct Clip {
     readnoise: f64,
 }
 
-/// Clipped means of the lanes, summed frame by frame as [`mean`] does; `distances` is scratch space.
+/// Means of the lanes' values that are not clipped, summed frame by frame; `distances` is scratch space.
 #[inline(always)]
 fn lane_clipped_means(
     lanes: &[[f32; LANES]],
@@ -238,24 +225,27 @@ fn lane_clipped_means(
             counts[lane] += if kept { 1.0 } else { 0.0 };
         }
     }
-    std::array::from_fn(|lane| (sums[lane] / counts[lane]) as f32)
+    for lane in 0..LANES {
+        sums[lane] /= counts[lane];
+    }
+    to_single(sums)
 }
 
-/// Means of the lanes, summed frame by frame as [`mean`] does.
+/// Means of the lanes' values, summed frame by frame; NaN of none.
 #[inline(always)]
 fn lane_means(lanes: &[[f32; LANES]]) -> [f32; LANES] {
-    let mut sums = [0.0f64; LANES];
-    for lane in lanes {
-        for (sum, &value) in sums.iter_mut().zip(lane) {
-            *sum += f64::from(value);
+    let (mut sums, mut counts) = ([0.0f64; LANES], [0.0f64; LANES]);
+    for vector in lanes {
+        for lane in 0..LANES {
+            let value = vector[lane];
+            sums[lane] += if value.is_nan() { 0.0 } else { f64::from(value) };
+            counts[lane] += if value.is_nan() { 0.0 } else { 1.0 };
         }
     }
-    sums.map(|sum| (sum / lanes.len() as f64) as f32)
-}
-
-/// Mean in the order given; NaN of none.
-fn mean(values: &[f32]) -> f64 {
-    values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64
+    for lane in 0..LANES {
+        sums[lane] /= counts[lane];
+    }
+    to_single(sums)
 }
 
 #[cfg(test)]

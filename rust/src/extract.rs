@@ -3,7 +3,7 @@
 //! Source of the inverse-variance weights: Horne 1986, PASP 98, 609.
 
 use crate::error::{Result, contiguous, require, same_shape};
-use crate::median::{MedianNetwork, nan_median};
+use crate::median::MedianNetwork;
 use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -175,29 +175,7 @@ impl Block {
     /// nan-medians of the lanes of the first slots, which are overwritten.
     #[inline(always)]
     fn medians(&mut self) -> Lanes {
-        let count = self.flux.len();
-        if count == 0 {
-            return [f64::NAN; LANES];
-        }
-        let mut whole = [true; LANES];
-        for vector in &self.slots[..count] {
-            for lane in 0..LANES {
-                whole[lane] &= !vector[lane].is_nan();
-            }
-        }
-        // Lanes with NaN are nothing for the network; their values are taken before it overwrites them.
-        let mut medians = [0.0; LANES];
-        for lane in (0..LANES).filter(|&lane| !whole[lane]) {
-            let mut column: Vec<f64> = self.slots[..count].iter().map(|row| row[lane]).collect();
-            medians[lane] = nan_median(&mut column);
-        }
-        if whole.contains(&true) {
-            let found = self.network.medians(&mut self.slots);
-            for lane in (0..LANES).filter(|&lane| whole[lane]) {
-                medians[lane] = found[lane];
-            }
-        }
-        medians
+        self.network.medians(&mut self.slots)
     }
 
     #[inline(always)]

@@ -1,7 +1,8 @@
 //! Detection and repair of hot pixels.
 
 use crate::error::{Result, contiguous, require, same_shape};
-use crate::median::{LANES, MedianNetwork, nan_median};
+use crate::median::{LANES, MedianNetwork};
+use crate::selection::nan_median_of;
 use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -17,14 +18,14 @@ pub fn repair_hot_pixels(image: ArrayView2<'_, f32>, bad: ArrayView2<'_, u8>, th
     let shape = image.dim();
     same_shape("bad", &bad, shape)?;
     let (pixels, bad) = (contiguous("image", &image)?, contiguous("bad", &bad)?);
-    let mut result = image.to_owned();
+    let mut result = crate::parallel::map(image, |pixel| pixel);
     let columns = shape.1;
     if pixels.is_empty() {
         return Ok(result);
     }
     let distance = smoothing_distance(pixels, columns);
     let scale = local_scale(&distance, columns);
-    let floor = nan_median(&mut scale.clone()) / 2.0;
+    let floor = nan_median_of(&scale) / 2.0;
     let good = good_pixels(pixels, bad, &distance, &scale, floor, threshold);
     if let Some(out) = result.as_slice_mut() {
         out.par_chunks_mut(columns).enumerate().for_each(|(row, out)| {
@@ -45,6 +46,7 @@ pub fn repair_hot_pixels(image: ArrayView2<'_, f32>, bad: ArrayView2<'_, u8>, th
 fn smoothing_distance(pixels: &[f32], columns: usize) -> Vec<f32> {
     let size = pixels.len();
     let mut distance = vec![0.0f32; size];
+    let network = &MedianNetwork::new(5);
     distance.par_chunks_mut(columns).enumerate().for_each_init(
         || (vec![0.0f32; columns + 8], vec![0.0f64; columns + 4]),
         |(around, medians), (row, out)| {
@@ -57,7 +59,7 @@ fn smoothing_distance(pixels: &[f32], columns: usize) -> Vec<f32> {
                     *value = pixels[(first + k + size * 4 - 4) % size];
                 }
             }
-            widest(SmoothingDistance { around, medians, out });
+            widest(SmoothingDistance { around, network, medians, out });
         },
     );
     distance
@@ -66,6 +68,7 @@ fn smoothing_distance(pixels: &[f32], columns: usize) -> Vec<f32> {
 /// A row with four samples more on both sides, room for its running medians, and the distances from their mean.
 struct SmoothingDistance<'a> {
     around: &'a [f32],
+    network: &'a MedianNetwork,
     medians: &'a mut [f64],
     out: &'a mut [f32],
 }
@@ -75,27 +78,16 @@ impl Vectorised for SmoothingDistance<'_> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { around, medians, out } = self;
+        let Self { around, network, medians, out } = self;
+        // The last two are room for the network.
+        let mut five = [[0.0f32; LANES]; 7];
         for (block, medians) in medians.chunks_mut(LANES).enumerate() {
-            let samples = &around[block * LANES..][..medians.len() + 4];
-            let mut whole = [false; LANES];
-            if medians.len() == LANES {
-                let five: [[f32; LANES]; 5] = [
-                    lanes_from(samples),
-                    lanes_from(&samples[1..]),
-                    lanes_from(&samples[2..]),
-                    lanes_from(&samples[3..]),
-                    lanes_from(&samples[4..]),
-                ];
-                for (median, middle) in medians.iter_mut().zip(middle_of_five(&five)) {
-                    *median = f64::from(middle);
-                }
-                whole = without_nan(&five);
+            let samples = &around[block * LANES..];
+            for k in 0..5 {
+                five[k] = lanes_from(&samples[k..]);
             }
-            for (lane, median) in medians.iter_mut().enumerate().filter(|&(lane, _)| !whole[lane]) {
-                let five = &samples[lane..];
-                *median = nan_median(&mut [five[0], five[1], five[2], five[3], five[4]]);
-            }
+            let found = network.medians(&mut five);
+            medians.copy_from_slice(&found[..medians.len()]);
         }
         let values = &around[4..];
         for x in 0..out.len() {
@@ -104,28 +96,6 @@ impl Vectorised for SmoothingDistance<'_> {
             out[x] = (f64::from(values[x]) - mean).abs() as f32;
         }
     }
-}
-
-/// Medians of the lanes of five vectors without NaN.
-#[inline(always)]
-fn middle_of_five(five: &[[f32; LANES]; 5]) -> [f32; LANES] {
-    let mut middle = [0.0; LANES];
-    for lane in 0..LANES {
-        let (a, b) = ordered(five[0][lane], five[1][lane]);
-        let (c, d) = ordered(five[2][lane], five[3][lane]);
-        // The least and the greatest of four can't be the middle of five; three values are left.
-        let (_, low) = ordered(a, c);
-        let (high, _) = ordered(b, d);
-        let (low, high) = ordered(low, high);
-        let (_, clipped) = ordered(low, five[4][lane]);
-        (middle[lane], _) = ordered(clipped, high);
-    }
-    middle
-}
-
-#[inline(always)]
-fn ordered(a: f32, b: f32) -> (f32, f32) {
-    (if a < b { a } else { b }, if a < b { b } else { a })
 }
 
 /// nan-median of the distances in the 3 x 3 neighbourhood, wrapping in both axes.
@@ -158,43 +128,33 @@ impl Vectorised for LocalScale<'_> {
         let mut nine = [[0.0f32; LANES]; 11];
         for first in (0..columns).step_by(LANES) {
             let count = LANES.min(columns - first);
-            let mut whole = [false; LANES];
-            // Away from the wrapping ends, lanes of neighbouring columns go through the network together.
+            // Away from the wrapping ends, neighbouring columns lie side by side.
             if first > 0 && first + LANES < columns {
                 for k in 0..9 {
                     nine[k] = lanes_from(&lines[k / 3][first + k % 3 - 1..]);
                 }
-                whole = without_nan(&nine[..9]);
-                for (out, median) in out[first..first + LANES].iter_mut().zip(network.medians(&mut nine)) {
-                    *out = median as f32;
+            } else {
+                for lane in 0..count {
+                    let places = around(first + lane, columns);
+                    for k in 0..9 {
+                        nine[k][lane] = lines[k / 3][places[k % 3]];
+                    }
                 }
             }
-            for lane in (0..count).filter(|&lane| !whole[lane]) {
-                let places = around(first + lane, columns);
-                let mut single: [f32; 9] = std::array::from_fn(|k| lines[k / 3][places[k % 3]]);
-                out[first + lane] = nan_median(&mut single) as f32;
+            let medians = network.medians(&mut nine);
+            for (out, median) in out[first..first + count].iter_mut().zip(medians) {
+                *out = median as f32;
             }
         }
     }
 }
 
-/// Lanes in which no vector has NaN: only of those does a network know the median.
-#[inline(always)]
-fn without_nan(vectors: &[[f32; LANES]]) -> [bool; LANES] {
-    let mut whole = [true; LANES];
-    for vector in vectors {
-        for lane in 0..LANES {
-            whole[lane] &= !vector[lane].is_nan();
-        }
-    }
-    whole
-}
-
-/// The first values of a line.
+/// The first values of a line; NaN beyond its end.
 #[inline(always)]
 fn lanes_from(line: &[f32]) -> [f32; LANES] {
-    let mut lanes = [0.0; LANES];
-    lanes.copy_from_slice(&line[..LANES]);
+    let mut lanes = [f32::NAN; LANES];
+    let count = LANES.min(line.len());
+    lanes[..count].copy_from_slice(&line[..count]);
     lanes
 }
 
@@ -279,16 +239,6 @@ fn repaired(pixels: &[f32], good: &[u8], columns: usize, row: usize, column: usi
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_middle_of_five_agrees_with_sorting_every_arrangement() {
-        for code in 0..3125u32 {
-            let five: [f32; 5] = std::array::from_fn(|k| (code / 5u32.pow(k as u32) % 5) as f32);
-            let mut sorted = five;
-            sorted.sort_by(f32::total_cmp);
-            assert_eq!(middle_of_five(&five.map(|v| [v; LANES])), [sorted[2]; LANES]);
-        }
-    }
 
     #[test]
     fn a_hot_pixel_on_a_slope_is_repaired_from_its_neighbours() {

@@ -13,6 +13,7 @@ pub mod hotpixels;
 pub mod interpolate;
 pub mod median;
 pub mod outliers;
+mod parallel;
 pub mod pixels;
 pub mod scattered;
 mod selection;

@@ -3,14 +3,33 @@
 use crate::error::{Result, require};
 use crate::selection::neighbours;
 use std::cmp::Ordering;
+use std::ops::{Add, Mul};
 
 /// Values that medians are taken of.
-pub trait Sample: Copy + PartialOrd + Into<f64> + Send + Sync {}
-impl Sample for f32 {}
-impl Sample for f64 {}
+pub trait Sample: Copy + PartialOrd + Add<Output = Self> + Mul<Output = Self> + Into<f64> + Send + Sync {
+    /// Nothing.
+    const ZERO: Self;
+    /// Not above any other value.
+    const LOWEST: Self;
+    /// Not below any other value.
+    const HIGHEST: Self;
+}
+
+impl Sample for f32 {
+    const ZERO: Self = 0.0;
+    const LOWEST: Self = Self::NEG_INFINITY;
+    const HIGHEST: Self = Self::INFINITY;
+}
+
+impl Sample for f64 {
+    const ZERO: Self = 0.0;
+    const LOWEST: Self = Self::NEG_INFINITY;
+    const HIGHEST: Self = Self::INFINITY;
+}
 
 #[allow(clippy::eq_op)]
-fn is_nan<T: Sample>(value: T) -> bool {
+#[inline(always)]
+pub(crate) fn is_nan<T: Sample>(value: T) -> bool {
     value != value
 }
 
@@ -67,7 +86,7 @@ fn insertion_sort<T: Sample>(values: &mut [T]) {
 
 /// Mean of two values that are not NaN; equal ones give themselves, infinities included.
 #[inline(always)]
-fn between(lower: f64, upper: f64) -> f64 {
+pub(crate) fn between(lower: f64, upper: f64) -> f64 {
     if lower == upper { lower } else { 0.5 * (lower + upper) }
 }
 
@@ -126,9 +145,16 @@ pub const LANES: usize = 16;
 /// compiler that sees a slot compared with what is written to it makes a conditional store of it, and those are slow.
 #[derive(Debug, Clone)]
 pub struct MedianNetwork {
-    slots: usize,
+    count: usize,
+    whole: Network,
+    gapped: Network,
+}
+
+/// Comparators, and the slot in which each rank ends up.
+#[derive(Debug, Clone)]
+struct Network {
     comparators: Vec<Comparator>,
-    middle: (usize, usize),
+    ranks: Vec<usize>,
 }
 
 /// Slots that are read, and those that get the lesser and the greater value.
@@ -138,30 +164,22 @@ struct Comparator {
     write: (usize, usize),
 }
 
-impl MedianNetwork {
-    /// Build the network for `count` values.
-    pub fn new(count: usize) -> Self {
-        let mut slot: Vec<usize> = (0..count).collect();
+impl Network {
+    fn new(count: usize, exchanges: Vec<(usize, usize)>) -> Self {
+        let mut ranks: Vec<usize> = (0..count).collect();
         let mut free = (count, count + 1);
-        let mut comparators = Vec::new();
-        for (low, high) in needed_exchanges(count) {
-            let read = (slot[low], slot[high]);
+        let mut comparators = Vec::with_capacity(exchanges.len());
+        for (low, high) in exchanges {
+            let read = (ranks[low], ranks[high]);
             comparators.push(Comparator { read, write: free });
-            (slot[low], slot[high]) = free;
+            (ranks[low], ranks[high]) = free;
             free = read;
         }
-        let middle = if count == 0 { (0, 0) } else { (slot[(count - 1) / 2], slot[count / 2]) };
-        Self { slots: count + 2, comparators, middle }
+        Self { comparators, ranks }
     }
 
-    /// Number of vectors that [`Self::medians`] works on: the values, and two more.
-    pub fn slots(&self) -> usize {
-        self.slots
-    }
-
-    /// Medians of the lanes; the first vectors of `slots` hold values without NaN, and all of them are overwritten.
     #[inline(always)]
-    pub fn medians<T: Sample, const N: usize>(&self, slots: &mut [[T; N]]) -> [f64; N] {
+    fn run<T: Sample, const N: usize>(&self, slots: &mut [[T; N]]) {
         for comparator in &self.comparators {
             let (a, b) = (slots[comparator.read.0], slots[comparator.read.1]);
             let (mut lesser, mut greater) = (a, b);
@@ -172,10 +190,59 @@ impl MedianNetwork {
             slots[comparator.write.0] = lesser;
             slots[comparator.write.1] = greater;
         }
-        let (lower, upper) = (slots[self.middle.0], slots[self.middle.1]);
-        let mut medians = [0.0; N];
+    }
+
+    /// Median of a lane in which so many of the lowest ranks hold values.
+    #[inline(always)]
+    fn median<T: Sample, const N: usize>(&self, slots: &[[T; N]], lane: usize, count: usize) -> f64 {
+        let rank = |rank: usize| slots[self.ranks[rank]][lane].into();
+        if count == 0 { f64::NAN } else { between(rank((count - 1) / 2), rank(count / 2)) }
+    }
+}
+
+impl MedianNetwork {
+    /// Build the network for `count` values.
+    pub fn new(count: usize) -> Self {
+        let whole = Network::new(count, needed_exchanges(count));
+        Self { count, whole, gapped: Network::new(count, merge_exchange(count)) }
+    }
+
+    /// Number of vectors that the medians need: the values, and two more.
+    pub fn slots(&self) -> usize {
+        self.count + 2
+    }
+
+    /// nan-medians of the lanes of the first vectors of `slots`; all of them are overwritten.
+    ///
+    /// NaN takes the highest rank, and the median is that of the ranks below: for this all ranks must be in order.
+    #[inline(always)]
+    pub fn medians<T: Sample, const N: usize>(&self, slots: &mut [[T; N]]) -> [f64; N] {
+        // Sums that are 0, but NaN where a value is not finite: cheaper than to ask each.
+        let mut gaps = [T::ZERO; N];
+        for vector in &slots[..self.count] {
+            for lane in 0..N {
+                gaps[lane] = gaps[lane] + vector[lane] * T::ZERO;
+            }
+        }
+        let mut medians = [f64::NAN; N];
+        if !gaps.iter().fold(false, |any, &gap| any | is_nan(gap)) {
+            self.whole.run(slots);
+            for lane in 0..N {
+                medians[lane] = self.whole.median(slots, lane, self.count);
+            }
+            return medians;
+        }
+        let mut counts = [0u32; N];
+        for vector in &mut slots[..self.count] {
+            let values = *vector;
+            for lane in 0..N {
+                counts[lane] += u32::from(!is_nan(values[lane]));
+                vector[lane] = if is_nan(values[lane]) { T::HIGHEST } else { values[lane] };
+            }
+        }
+        self.gapped.run(slots);
         for lane in 0..N {
-            medians[lane] = between(lower[lane].into(), upper[lane].into());
+            medians[lane] = self.gapped.median(slots, lane, counts[lane] as usize);
         }
         medians
     }
@@ -264,6 +331,23 @@ mod tests {
                 let sorted = |i: usize| if i >= count - ones { 1.0 } else { 0.0 };
                 let expected = 0.5 * (sorted((count - 1) / 2) + sorted(count / 2));
                 assert_eq!(network.medians(&mut values)[3], expected, "{count} {bits:b}");
+            }
+        }
+    }
+
+    #[test]
+    fn lanes_with_gaps_have_the_medians_of_their_values() {
+        for count in 0..=17usize {
+            let network = MedianNetwork::new(count);
+            let gap = |i: usize, lane: usize| (i * 5 + lane * 3) % 7 < lane % 8;
+            let value = |i: usize, lane: usize| if gap(i, lane) { f64::NAN } else { ((i * 7919 + lane) % 23) as f64 };
+            let mut slots = vec![[0.0; LANES]; network.slots()];
+            for (i, vector) in slots[..count].iter_mut().enumerate() {
+                *vector = std::array::from_fn(|lane| value(i, lane));
+            }
+            for (lane, found) in network.medians(&mut slots).into_iter().enumerate() {
+                let expected = nan_median(&mut (0..count).map(|i| value(i, lane)).collect::<Vec<_>>());
+                assert!(found == expected || (found.is_nan() && expected.is_nan()), "{count} {lane}");
             }
         }
     }

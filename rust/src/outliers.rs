@@ -30,8 +30,14 @@ pub fn quantile(values: &mut [f64], share: f64) -> f64 {
 
 /// Effective read noise: robust scatter of the successive differences of the unlit pixels, over sqrt(2).
 pub fn effective_readnoise(pixels: &[f32], unlit: &[u8]) -> f64 {
-    let lit_out: Vec<f64> = pixels.iter().zip(unlit).filter(|&(_, &u)| u != 0).map(|(&v, _)| f64::from(v)).collect();
-    let mut differences: Vec<f64> = lit_out.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut differences = Vec::with_capacity(unlit.iter().filter(|&&u| u != 0).count());
+    let mut before = None;
+    for (&value, _) in pixels.iter().zip(unlit).filter(|&(_, &u)| u != 0) {
+        let value = f64::from(value);
+        if let Some(before) = before.replace(value) {
+            differences.push(value - before);
+        }
+    }
     robust_sigma(&mut differences) / std::f64::consts::SQRT_2
 }
 

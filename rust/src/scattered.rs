@@ -22,7 +22,7 @@ pub struct ScatterKernel {
 /// signs has no median and stays.
 pub fn fill_nan(image: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
     let (ny, nx) = image.dim();
-    let mut filled = image.to_owned();
+    let mut filled = crate::parallel::map(image, |pixel| pixel);
     let mut gaps: Vec<(usize, usize)> = filled
         .outer_iter_mut()
         .into_par_iter()
