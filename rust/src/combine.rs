@@ -138,12 +138,12 @@ impl Vectorised for Band<'_> {
         let mut distances = vec![[0.0f64; LANES]; network.slots()];
         for (block, out) in out.chunks_mut(LANES).enumerate() {
             let start = block * LANES;
-            gather(buffer, width, start, &mut slots[..count]);
+            let whole = gather(buffer, width, start, &mut slots[..count]);
             let combined = match method {
-                Method::Median => to_single(network.medians(&mut slots)),
+                Method::Median => to_single(network.medians_of(&mut slots, whole)),
                 Method::Mean => lane_means(&slots[..count]),
                 Method::ClippedMean { sigma, electrons, readnoise } => {
-                    let centre = network.medians(&mut slots);
+                    let centre = network.medians_of(&mut slots, whole);
                     gather(buffer, width, start, &mut slots[..count]);
                     let clip = Clip { centre, sigma, electrons, readnoise };
                     lane_clipped_means(&slots[..count], &mut distances, network, &clip)
@@ -154,23 +154,31 @@ impl Vectorised for Band<'_> {
     }
 }
 
-/// Take lanes from a band; what is not finite, and lanes beyond its end, become NaN.
+/// Take lanes from a band; what is not finite, and lanes beyond its end, become NaN. Tells whether there is none.
 #[inline(always)]
-fn gather(buffer: &[f32], width: usize, start: usize, lanes: &mut [[f32; LANES]]) {
-    let count = LANES.min(width - start);
-    for (frame, vector) in lanes.iter_mut().enumerate() {
-        let mut values = [f32::NAN; LANES];
-        let place = frame * width + start;
-        if count == LANES {
-            values.copy_from_slice(&buffer[place..place + LANES]);
-        } else {
-            values[..count].copy_from_slice(&buffer[place..place + count]);
+fn gather(buffer: &[f32], width: usize, start: usize, lanes: &mut [[f32; LANES]]) -> bool {
+    let mut finite = [true; LANES];
+    if start + LANES <= width {
+        for (frame, vector) in lanes.iter_mut().enumerate() {
+            let place = frame * width + start;
+            vector.copy_from_slice(&buffer[place..place + LANES]);
+            for lane in 0..LANES {
+                finite[lane] &= vector[lane].is_finite();
+            }
         }
-        for lane in 0..LANES {
-            // The product is 0, and NaN of what is not finite: cheaper than to ask.
-            vector[lane] = values[lane] - 0.0 * values[lane].abs();
+        if finite.iter().fold(true, |whole, finite| whole & finite) {
+            return true;
+        }
+    } else {
+        for (frame, vector) in lanes.iter_mut().enumerate() {
+            *vector = [f32::NAN; LANES];
+            vector[..width - start].copy_from_slice(&buffer[frame * width + start..(frame + 1) * width]);
         }
     }
+    for value in lanes.as_flattened_mut() {
+        *value = if value.is_finite() { *value } else { f32::NAN };
+    }
+    false
 }
 
 #[inline(always)]

@@ -224,11 +224,21 @@ impl MedianNetwork {
                 gaps[lane] = gaps[lane] + vector[lane] * T::ZERO;
             }
         }
+        self.medians_of(slots, !gaps.iter().fold(false, |any, &gap| any | is_nan(gap)))
+    }
+
+    /// As [`Self::medians`], where it is known whether there is no NaN.
+    #[inline(always)]
+    pub fn medians_of<T: Sample, const N: usize>(&self, slots: &mut [[T; N]], whole: bool) -> [f64; N] {
         let mut medians = [f64::NAN; N];
-        if !gaps.iter().fold(false, |any, &gap| any | is_nan(gap)) {
+        if whole {
             self.whole.run(slots);
-            for lane in 0..N {
-                medians[lane] = self.whole.median(slots, lane, self.count);
+            if self.count > 0 {
+                let rank = |rank: usize| slots[self.whole.ranks[rank]];
+                let (lower, upper) = (rank((self.count - 1) / 2), rank(self.count / 2));
+                for lane in 0..N {
+                    medians[lane] = between(lower[lane].into(), upper[lane].into());
+                }
             }
             return medians;
         }

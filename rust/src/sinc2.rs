@@ -125,7 +125,9 @@ impl Vectorised for Reduce<'_> {
             for (line, (x, flux)) in x.chunks(LANES).zip(flux.chunks(LANES)).enumerate() {
                 let found = local(&padded(x), self.parameters);
                 for (column, &(k, scale)) in self.free.iter().enumerate() {
-                    block[column][line] = found.derivatives[k].map(|v| v * scale);
+                    for lane in 0..LANES {
+                        block[column][line][lane] = found.derivatives[k][lane] * scale;
+                    }
                 }
                 let residual = &mut block[self.free.len()][line];
                 for lane in 0..LANES {
@@ -142,7 +144,7 @@ impl Vectorised for Reduce<'_> {
 }
 
 /// Lines of lanes that are taken into the triangle together.
-const BLOCK: usize = 8;
+const BLOCK: usize = 16;
 
 /// Upper triangle of a QR decomposition that takes in rows block by block, by Householder reflections.
 ///
@@ -176,20 +178,17 @@ impl Triangle {
             let reflected = if diagonal > 0.0 { -norm } else { norm };
             let factor = (reflected - diagonal) / reflected;
             let scale = 1.0 / (diagonal - reflected);
-            for line in reflector.iter_mut() {
-                for value in line {
-                    *value *= scale;
-                }
+            for value in reflector.as_flattened_mut() {
+                *value *= scale;
             }
             self.values[j][j] = reflected;
             for (k, other) in others[..self.size - j - 1].iter_mut().enumerate() {
                 let row = &mut self.values[j][j + 1 + k];
                 let share = factor * (*row + dot(reflector, &other[..lines]));
                 *row -= share;
-                for (value, along) in other.iter_mut().zip(reflector.iter()) {
-                    for lane in 0..LANES {
-                        value[lane] -= share * along[lane];
-                    }
+                let other = other[..lines].as_flattened_mut();
+                for (value, &along) in other.iter_mut().zip(reflector.as_flattened()) {
+                    *value -= share * along;
                 }
             }
         }

@@ -48,7 +48,7 @@ pub fn straighten(
 }
 
 /// Rows of a band, and columns of its tiles: few enough for their coefficients to stay in a core's cache.
-const ROWS: usize = 32;
+const ROWS: usize = 64;
 const COLUMNS: usize = 128;
 
 /// A band of rows of the output and its displacements.
