@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import scipy.optimize  # noqa: F401 - a run imports it when it needs it
 from astropy.io import fits
 
 from flatcore.request import NightRequest

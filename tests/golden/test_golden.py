@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from flatcore import run_night
+from flatcore import _core, run_night
 from tests.conftest import copy_night, shared
 
 FIBERS = ("AB", "A", "B", "C")
@@ -33,6 +33,32 @@ def assert_close(found, expected, relative, absolute=0.0):
     assert found.shape == expected.shape
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
     np.testing.assert_allclose(found, expected, rtol=relative, atol=absolute, equal_nan=True)
+
+
+def test_a_night_is_the_same_on_one_thread_and_without_wide_instructions(tmp_path):
+    source = shared("golden", "night211")
+
+    def spectra(threads, wide):
+        _core.set_wide(wide)
+        try:
+            result = run_night(
+                "2020-08-31",
+                data_root=copy_night(source, tmp_path / f"{threads}-{wide}"),
+                instrument=source / "instrument.toml",
+                settings={"output": {"save": False}},
+                threads=threads,
+                keep_images=True,
+            ).images[0]
+        finally:
+            _core.set_wide(True)
+        arrays = [result.calibrated.image, result.straightened]
+        for fiber in result.fibers.values():
+            arrays += [fiber.spectra.e2ds, fiber.spectra.e2dsll, fiber.flat.blaze, fiber.flat.flat, fiber.flat.rms]
+        return [np.asarray(array).tobytes() for array in arrays]
+
+    first = spectra(2, True)
+    assert spectra(1, True) == first
+    assert spectra(2, False) == first
 
 
 def test_images_of_every_calibration_step(golden):
