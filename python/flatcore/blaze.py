@@ -154,13 +154,18 @@ class _Fit:
     low: Vector
     high: Vector
     free: NDArray[np.bool_]
-    scale: Vector = field(init=False)
+    units: Vector = field(init=False)
     _latest: list[tuple[bytes, Vector]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         amplitude, period = self.start[:2]
         units = np.array([amplitude, period, period, 1 / period, 1 / period**2, 1 / period])
-        object.__setattr__(self, "scale", units[self.free])
+        object.__setattr__(self, "units", np.where(self.free, units, 0.0))
+
+    @property
+    def scale(self) -> Vector:
+        """Units of the free parameters; the others have none."""
+        return self.units[self.free]
 
     def parameters(self, values: Vector) -> Vector:
         """All six parameters; those that are not free are 0."""
@@ -178,12 +183,11 @@ class _Fit:
 
         It takes the steps that :meth:`solve` would take, without waiting for Python between them.
         """
-        scale, start = np.zeros(6), np.zeros(6)
-        low, high = np.full(6, -np.inf), np.full(6, np.inf)
-        scale[self.free], (low[self.free], high[self.free]) = self.scale, self.limits
+        start, low, high = np.zeros(6), np.full(6, -np.inf), np.full(6, np.inf)
+        low[self.free], high[self.free] = self.limits
         start[self.free] = np.clip(self.start[self.free] / self.scale, *self.limits)
         values, evaluations, _ = _core.sinc2_fit(
-            (self.columns, self.flux, scale.tolist(), float(self.start[0])),
+            (self.columns, self.flux, self.units.tolist(), float(self.start[0])),
             start.tolist(),
             (low.tolist(), high.tolist()),
             TOLERANCES[0],
@@ -195,10 +199,8 @@ class _Fit:
         """Triangle of the QR decomposition of Jacobian and residual; the residual is the last column."""
         place = values.tobytes()
         if not self._latest or self._latest[0][0] != place:
-            scale = np.zeros(6)
-            scale[self.free] = self.scale
-            parameters = self.parameters(values).tolist()
-            rows = _core.sinc2_triangle(self.columns, self.flux, parameters, scale.tolist(), float(self.start[0]))
+            parameters, units = self.parameters(values).tolist(), self.units.tolist()
+            rows = _core.sinc2_triangle(self.columns, self.flux, parameters, units, float(self.start[0]))
             self._latest[:] = [(place, rows.reshape(values.size + 1, values.size + 1))]
         return self._latest[0][1]
 
@@ -217,7 +219,7 @@ class _Fit:
 
     def solve(self, values: Vector, tolerance: float) -> OptimizeResult:
         """Fit from the given start, within the bounds, to a relative tolerance."""
-        from scipy.optimize import least_squares  # noqa: PLC0415 - see prepare
+        from scipy.optimize import least_squares  # noqa: PLC0415 - see :func:`prepare`
 
         return least_squares(
             self.residual,

@@ -172,12 +172,6 @@ impl Block {
         }
     }
 
-    /// nan-medians of the lanes of the first slots, which are overwritten.
-    #[inline(always)]
-    fn medians(&mut self) -> Lanes {
-        self.network.medians(&mut self.slots)
-    }
-
     #[inline(always)]
     fn extract(
         &mut self,
@@ -193,14 +187,14 @@ impl Block {
                 out[lane] = s[lane] / f[lane];
             }
         }
-        let amplitude = self.medians();
+        let amplitude = self.network.medians(&mut self.slots);
         for ((out, s), f) in self.distance.iter_mut().zip(&self.flux).zip(&self.profile) {
             for lane in 0..LANES {
                 out[lane] = (s[lane] - amplitude[lane] * f[lane]).abs();
             }
         }
         self.slots[..self.distance.len()].copy_from_slice(&self.distance);
-        let scale = self.medians();
+        let scale = self.network.medians(&mut self.slots);
         for lane in 0..flux.len() {
             let (mut norm, mut sum, mut noise, mut any) = (0.0, 0.0, 0.0, false);
             for k in 0..self.flux.len() {

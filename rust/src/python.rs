@@ -9,7 +9,7 @@ use crate::fitsfile::{Hdu, Values, write_fits};
 use crate::outliers::{effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
-use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian, sinc2_triangle};
+use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
 use crate::straighten::{Linear, straighten};
 use crate::trust_region::Limits;
 use ndarray::ArrayView2;
@@ -360,8 +360,8 @@ fn py_sinc2_triangle<'py>(
     scale: Parameters,
     unit: f64,
 ) -> PyResult<Vector<'py>> {
-    let (x, flux) = (x.as_slice()?, flux.as_slice()?);
-    Ok(py.detach(|| sinc2_triangle(x, flux, &parameters, &scale, unit))?.into_pyarray(py))
+    let fit = Fit { x: x.as_slice()?, flux: flux.as_slice()?, scale, unit };
+    Ok(py.detach(|| fit.triangle(&parameters))?.into_pyarray(py))
 }
 
 /// Columns, flux, parameters per value of the solver, unit of the residuals; start, least and greatest values.

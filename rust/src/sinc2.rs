@@ -46,22 +46,6 @@ pub fn sinc2_jacobian(x: &[f64], parameters: &Parameters) -> Vec<f64> {
     rows
 }
 
-/// Triangle R of the QR decomposition of Jacobian and residual, row by row.
-///
-/// The Jacobian holds the derivatives by the parameters whose `scale` is not 0, each times its scale; the residual is the
-/// model less the flux; both are in units of `unit`. With J and f the columns of R, J'J, J'f and |f| are those of the
-/// whole problem: a solver that uses nothing else sees a handful of rows in place of thousands.
-pub fn sinc2_triangle(
-    x: &[f64],
-    flux: &[f64],
-    parameters: &Parameters,
-    scale: &Parameters,
-    unit: f64,
-) -> Result<Vec<f64>> {
-    require(flux.len() == x.len(), "number of fluxes", flux.len() as f64, "that of the columns")?;
-    Ok(triangle(&Fit { x, flux, scale: *scale, unit }, parameters).rows())
-}
-
 /// What a blaze is fitted to, and in which units.
 #[derive(Debug, Clone, Copy)]
 pub struct Fit<'a> {
@@ -76,13 +60,24 @@ pub struct Fit<'a> {
 }
 
 impl Fit<'_> {
+    /// Triangle R of the QR decomposition of Jacobian and residual, row by row.
+    ///
+    /// The Jacobian holds the derivatives by the parameters whose scale is not 0, each times its scale; the residual is
+    /// the model less the flux; both are in units of `unit`. With J and f the columns of R, J'J, J'f and |f| are those of
+    /// the whole problem: a solver that uses nothing else sees a handful of rows in place of thousands.
+    pub fn triangle(&self, parameters: &Parameters) -> Result<Vec<f64>> {
+        self.check()?;
+        let triangle = self.reduced(parameters);
+        Ok(triangle.values[..triangle.size].iter().flat_map(|row| &row[..triangle.size]).copied().collect())
+    }
+
     /// Fit the blaze from a start, in units of the scale; see [`minimise`].
     pub fn solve(&self, start: &Parameters, limits: &Limits, tolerance: f64, most: usize) -> Result<Found> {
-        require(self.flux.len() == self.x.len(), "number of fluxes", self.flux.len() as f64, "that of the columns")?;
+        self.check()?;
         let free: Vec<usize> = (0..PARAMETERS).filter(|&k| self.scale[k] != 0.0).collect();
         let problem = |values: &Parameters| {
             let parameters = std::array::from_fn(|k| values[k] * self.scale[k]);
-            let triangle = triangle(self, &parameters);
+            let triangle = self.reduced(&parameters);
             let mut here =
                 Linearised { jacobian: [[0.0; PARAMETERS]; PARAMETERS + 1], residual: [0.0; PARAMETERS + 1] };
             for (row, values) in triangle.values[..triangle.size].iter().enumerate() {
@@ -95,23 +90,24 @@ impl Fit<'_> {
         };
         Ok(minimise(problem, start, limits, tolerance, most))
     }
-}
 
-fn triangle(fit: &Fit<'_>, parameters: &Parameters) -> Triangle {
-    let free: Vec<(usize, f64)> =
-        fit.scale.iter().map(|s| s / fit.unit).enumerate().filter(|&(k, _)| fit.scale[k] != 0.0).collect();
-    let mut triangle = Triangle::new(free.len() + 1);
-    let Fit { x, flux, unit, .. } = *fit;
-    widest(Reduce { x, flux, parameters, free: &free, unit, triangle: &mut triangle });
-    triangle
+    fn check(&self) -> Result<()> {
+        require(self.flux.len() == self.x.len(), "number of fluxes", self.flux.len() as f64, "that of the columns")
+    }
+
+    fn reduced(&self, parameters: &Parameters) -> Triangle {
+        let free: Vec<(usize, f64)> =
+            self.scale.iter().map(|s| s / self.unit).enumerate().filter(|&(k, _)| self.scale[k] != 0.0).collect();
+        let mut triangle = Triangle::new(free.len() + 1);
+        widest(Reduce { fit: self, parameters, free: &free, triangle: &mut triangle });
+        triangle
+    }
 }
 
 struct Reduce<'a> {
-    x: &'a [f64],
-    flux: &'a [f64],
+    fit: &'a Fit<'a>,
     parameters: &'a Parameters,
     free: &'a [(usize, f64)],
-    unit: f64,
     triangle: &'a mut Triangle,
 }
 
@@ -120,8 +116,9 @@ impl Vectorised for Reduce<'_> {
 
     #[inline(always)]
     fn call(self) {
+        let Fit { x, flux, unit, .. } = *self.fit;
         let mut block = [[[0.0; LANES]; BLOCK]; PARAMETERS + 1];
-        for (x, flux) in self.x.chunks(BLOCK * LANES).zip(self.flux.chunks(BLOCK * LANES)) {
+        for (x, flux) in x.chunks(BLOCK * LANES).zip(flux.chunks(BLOCK * LANES)) {
             for (line, (x, flux)) in x.chunks(LANES).zip(flux.chunks(LANES)).enumerate() {
                 let found = local(&padded(x), self.parameters);
                 for (column, &(k, scale)) in self.free.iter().enumerate() {
@@ -131,7 +128,7 @@ impl Vectorised for Reduce<'_> {
                 }
                 let residual = &mut block[self.free.len()][line];
                 for lane in 0..LANES {
-                    residual[lane] = if lane < x.len() { (found.blaze[lane] - flux[lane]) / self.unit } else { 0.0 };
+                    residual[lane] = if lane < x.len() { (found.blaze[lane] - flux[lane]) / unit } else { 0.0 };
                 }
                 // Lanes beyond the last column weigh nothing.
                 for column in &mut block[..self.free.len()] {
@@ -157,10 +154,6 @@ struct Triangle {
 impl Triangle {
     fn new(size: usize) -> Self {
         Self { size, values: [[0.0; PARAMETERS + 1]; PARAMETERS + 1] }
-    }
-
-    fn rows(&self) -> Vec<f64> {
-        self.values[..self.size].iter().flat_map(|row| &row[..self.size]).copied().collect()
     }
 
     /// Take in the first lines of a block of columns, which is used up.
@@ -357,7 +350,7 @@ mod tests {
         let flux: Vec<f64> = x.iter().map(|x| 4.0 + (x * 0.37).sin()).collect();
         let scale = [2.0, 100.0, 100.0, 1e-2, 0.0, 1e-2];
         let unit = 4.0;
-        let triangle = sinc2_triangle(&x, &flux, &ORDER, &scale, unit).unwrap();
+        let triangle = Fit { x: &x, flux: &flux, scale, unit }.triangle(&ORDER).unwrap();
         let jacobian = sinc2_jacobian(&x, &ORDER);
         let model = sinc2(&x, &ORDER).0;
         let mut columns: Vec<Vec<f64>> =
@@ -372,7 +365,7 @@ mod tests {
                 assert!(i <= j || triangle[i * size + j] == 0.0);
             }
         }
-        assert!(sinc2_triangle(&x, &flux[1..], &ORDER, &scale, unit).is_err());
+        assert!(Fit { x: &x, flux: &flux[1..], scale, unit }.triangle(&ORDER).is_err());
     }
 
     #[test]
