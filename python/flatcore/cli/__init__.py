@@ -37,6 +37,7 @@ class LazyCommands(click.Group):
         """Import a command's module and give the command."""
         if cmd_name not in COMMANDS:
             return None
+        _prepare_process()
         command: click.Command = importlib.import_module(f"flatcore.cli.{cmd_name}").command
         return command
 
@@ -67,12 +68,11 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its status: 0 done, 1 internal error, 2 usage, 3 input, 4 failed QC."""
-    _prepare_process()
     sys.exit(_status(args))
 
 
 def _prepare_process() -> None:
-    """Settle what concerns the whole process, and what only a program of its own may settle."""
+    """Settle what concerns the whole process, before a command and its libraries are imported."""
     # Imports make some hundred thousand objects that stay: looking through them for garbage again and again takes
     # longer than many a night's work.
     gc.set_threshold(100_000, 20, 20)
@@ -87,7 +87,7 @@ def _keep_freed_memory() -> None:
 
     Only glibc can be told.
     """
-    import ctypes  # noqa: PLC0415 - only for a command that runs
+    import ctypes  # noqa: PLC0415 - keeps help instant
 
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
