@@ -75,6 +75,7 @@ class Steps:
             self.windows[name],
             fiber,
             self.settings.extract,
+            transform=self.transform,
             readnoise_e=self.readnoise_e,
             gain=self.profile.detector.gain,
             photon_variance=relative_variance(self.settings.combine.method, len(self.combined.inputs)),

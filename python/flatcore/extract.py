@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore import _core
-from flatcore.images import Image
+from flatcore.images import Image, Transform
 from flatcore.instrument import Fiber
 from flatcore.settings import ExtractSettings
 from flatcore.spectra import FiberSpectra, Spectra
@@ -25,6 +25,7 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
     fiber: Fiber,
     settings: ExtractSettings,
     *,
+    transform: Transform | None = None,
     readnoise_e: float,
     gain: float,
     photon_variance: float = 1.0,
@@ -44,6 +45,8 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
         First row and number of rows of each order; rows off the detector have no value.
     fiber
         Half-widths of the extraction.
+    transform
+        Of the straightening, which tells what lies off the detector; None for an image that was not straightened.
     readnoise_e
         Effective read noise of the image [electrons].
     gain
@@ -71,6 +74,10 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
         readnoise_e,
         photon_variance,
     )
+    moved = transform or unmoved(image.shape)
+    bad, off_detector, coverage = _core.window_planes(
+        image, profile, list(windows), moved.linear, moved.dxmap, moved.dymap
+    )
     flux = middle_flux(e2ds)
     with np.errstate(invalid="ignore", divide="ignore"):
         snr = flux / np.sqrt(flux + readnoise_e**2 * width)
@@ -87,7 +94,16 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
         level_adu=level,
         saturated=level > settings.saturation_adu,
         readnoise_e=readnoise_e,
+        bad=bad,
+        off_detector=off_detector,
+        coverage=coverage,
     )
+
+
+def unmoved(shape: tuple[int, ...]) -> Transform:
+    """Give the transform that leaves an image of a shape as it is."""
+    nothing = np.zeros(shape, np.float32)
+    return Transform((0.0, 0.0, 1.0, 0.0, 0.0, 1.0), nothing, nothing)
 
 
 def middle_flux(e2ds: Spectra) -> NDArray[np.float64]:

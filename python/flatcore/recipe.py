@@ -291,6 +291,7 @@ def _make_fiber(name: str, straight: Image, readnoise_e: float, combined: Combin
             windows,
             fiber,
             night.settings.extract,
+            transform=run.calibrations.transform,
             readnoise_e=readnoise_e,
             gain=night.profile.detector.gain,
             photon_variance=combined.photon_variance,

@@ -56,6 +56,13 @@ class FiberSpectra:
         Orders above the saturation limit.
     readnoise_e
         Effective read noise of the image [electrons].
+    bad
+        Columns, orders by columns, whose window holds a pixel that has no value although it lies on the detector.
+    off_detector
+        Columns whose window holds a pixel off the detector.
+    coverage
+        Share of the order's light that falls on pixels of the window on the detector: 1 where all of them are, 0 where
+        none is. Flux falls with it; relative to the rows that are seen where no column is whole.
     """
 
     fiber: str
@@ -69,6 +76,9 @@ class FiberSpectra:
     level_adu: NDArray[np.float64]
     saturated: NDArray[np.bool_]
     readnoise_e: float
+    bad: NDArray[np.bool_]
+    off_detector: NDArray[np.bool_]
+    coverage: NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ pub mod sinc2;
 pub mod spline;
 pub mod straighten;
 pub mod trust_region;
+pub mod windows;
 
 #[cfg(feature = "python")]
 mod python;

@@ -12,6 +12,7 @@ use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
 use crate::straighten::{Linear, straighten};
 use crate::trust_region::Limits;
+use crate::windows::{Mapping, window_planes};
 use ndarray::ArrayView2;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -28,6 +29,7 @@ type Image<'py> = Bound<'py, PyArray2<f32>>;
 type Vector<'py> = Bound<'py, PyArray1<f64>>;
 type Spectrum<'py> = Bound<'py, PyArray2<f64>>;
 type Mask<'py> = Bound<'py, PyArray2<u8>>;
+type Marks<'py> = Bound<'py, PyArray2<bool>>;
 type SpectraArrays<'py> = (Spectrum<'py>, Spectrum<'py>, Image<'py>, Mask<'py>, Vec<usize>);
 
 /// The values of an HDU: image or table, or none.
@@ -96,6 +98,10 @@ fn method(name: &str, sigma: f64, electrons: f64, readnoise: f64) -> PyResult<Me
         "clipped" => Ok(Method::ClippedMean { sigma, electrons, readnoise }),
         other => Err(PyValueError::new_err(format!("method = {other:?}: must be median, mean or clipped"))),
     }
+}
+
+fn linear([dx, dy, a, b, c, d]: [f64; 6]) -> Linear {
+    Linear { dx, dy, a, b, c, d }
 }
 
 #[pyfunction]
@@ -267,9 +273,8 @@ fn py_straighten<'py>(
     dxmap: PyReadonlyArray2<'py, f32>,
     dymap: PyReadonlyArray2<'py, f32>,
 ) -> PyResult<Image<'py>> {
-    let [dx, dy, a, b, c, d] = linear;
     let (image, dxmap, dymap) = (image.as_array(), dxmap.as_array(), dymap.as_array());
-    Ok(compute(py, || straighten(image, Linear { dx, dy, a, b, c, d }, dxmap, dymap))?.into_pyarray(py))
+    Ok(compute(py, || straighten(image, self::linear(linear), dxmap, dymap))?.into_pyarray(py))
 }
 
 #[pyfunction(name = "extract_orders")]
@@ -296,6 +301,23 @@ fn py_extract_orders<'py>(
         found.e2dscc.into_pyarray(py),
         found.rejected,
     ))
+}
+
+#[pyfunction(name = "window_planes")]
+fn py_window_planes<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    profile: PyReadonlyArray2<'py, f32>,
+    windows: Vec<(isize, usize)>,
+    linear: [f64; 6],
+    dxmap: PyReadonlyArray2<'py, f32>,
+    dymap: PyReadonlyArray2<'py, f32>,
+) -> PyResult<(Marks<'py>, Marks<'py>, Spectrum<'py>)> {
+    let windows: Vec<Window> = windows.into_iter().map(|(first, count)| Window { first, count }).collect();
+    let mapping = Mapping { linear: self::linear(linear), dxmap: dxmap.as_array(), dymap: dymap.as_array() };
+    let (image, profile) = (image.as_array(), profile.as_array());
+    let found = compute(py, || window_planes(image, profile, &windows, mapping))?;
+    Ok((found.bad.into_pyarray(py), found.off_detector.into_pyarray(py), found.coverage.into_pyarray(py)))
 }
 
 #[pyfunction(name = "running_nan_median")]
@@ -408,6 +430,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_effective_readnoise, module)?)?;
     module.add_function(wrap_pyfunction!(py_straighten, module)?)?;
     module.add_function(wrap_pyfunction!(py_extract_orders, module)?)?;
+    module.add_function(wrap_pyfunction!(py_window_planes, module)?)?;
     module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
     module.add_function(wrap_pyfunction!(py_outliers, module)?)?;

@@ -301,6 +301,9 @@ class TestFlat:
             level_adu=np.zeros(2),
             saturated=np.zeros(2, bool),
             readnoise_e=1.0,
+            bad=np.zeros((2, 60), bool),
+            off_detector=np.zeros((2, 60), bool),
+            coverage=np.ones((2, 60)),
         )
         flat = make_flat(spectra, fits_of, FlatSettings(divide_slow_part=slow), 10)
         valued = np.isfinite(flat.e2ds)

@@ -28,6 +28,9 @@ def spectra_of(e2ds, windows=WINDOWS):
         level_adu=nothing,
         saturated=nothing > 0,
         readnoise_e=5.0,
+        bad=np.zeros(e2ds.shape, bool),
+        off_detector=np.zeros(e2ds.shape, bool),
+        coverage=np.ones(e2ds.shape),
     )
 
 

@@ -14,3 +14,4 @@ mod prelude;
 mod reference;
 mod straightening;
 mod threads;
+mod windows;
