@@ -20,11 +20,11 @@ from flatcore.calibrate import calibrate
 from flatcore.clock import Clock, Progress
 from flatcore.combine import combine
 from flatcore.errors import CalibrationError, QualityError
-from flatcore.extract import extract
+from flatcore.extract import OnDetector, extract
 from flatcore.fitsio import FitsImage
 from flatcore.flat import make_flat
 from flatcore.frames import exposure_of
-from flatcore.images import CombinedImage, FrameSet, Image
+from flatcore.images import CalibratedImage, CombinedImage, FrameSet, Image
 from flatcore.instrument import Profile
 from flatcore.locks import night_lock
 from flatcore.night import Night, prepared
@@ -231,7 +231,7 @@ def _make_image(combined: CombinedImage, run: _Run, unkept: Mapping[str, Image])
             straight = straighten(calibrated.image, loaded.transform)
         results: dict[str, FiberResult] = {}
         for name in night.lit:
-            results[name] = _make_fiber(name, straight, calibrated.readnoise_e, combined, run)
+            results[name] = _make_fiber(name, straight, calibrated, combined, run)
             writer.add_fiber(results[name])
         written = writer.finish()
     if settings.output.save and settings.output.debug >= KEEP_INTERMEDIATES:
@@ -277,7 +277,9 @@ def _straight_profiles(
     return made, unkept
 
 
-def _make_fiber(name: str, straight: Image, readnoise_e: float, combined: CombinedImage, run: _Run) -> FiberResult:
+def _make_fiber(
+    name: str, straight: Image, calibrated: CalibratedImage, combined: CombinedImage, run: _Run
+) -> FiberResult:
     """Extract a fibre, fit its blaze, make its flat and check it."""
     night, columns = run.night, straight.shape[1]
     fiber = night.profile.fibers[name]
@@ -292,7 +294,8 @@ def _make_fiber(name: str, straight: Image, readnoise_e: float, combined: Combin
             fiber,
             night.settings.extract,
             transform=run.calibrations.transform,
-            readnoise_e=readnoise_e,
+            on_detector=OnDetector(calibrated.image, run.calibrations.profiles[fiber.localisation]),
+            readnoise_e=calibrated.readnoise_e,
             gain=night.profile.detector.gain,
             photon_variance=combined.photon_variance,
         )
