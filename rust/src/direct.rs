@@ -44,11 +44,11 @@ pub fn extract_direct(
 }
 
 /// A pixel's share in a column.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Share {
-    column: usize,
+    column: u32,
     /// Row of the window the pixel lies on.
-    row: usize,
+    row: u32,
     /// Place of the pixel in the image.
     place: usize,
     share: f64,
@@ -73,26 +73,31 @@ impl<'a> Shares<'a> {
                 let low = window.first as f64 - 1.0;
                 let overlap = (y - low).min(low + 1.0 + window.count as f64 - y).clamp(0.0, 1.0);
                 let on = (y + 0.5).floor() - window.first as f64;
-                let on = on.clamp(0.0, window.count.saturating_sub(1) as f64) as usize;
+                let on = on.clamp(0.0, window.count.saturating_sub(1) as f64) as u32;
                 let (left, part) = (x.floor(), x - x.floor());
                 for (column, share) in [(left, 1.0 - part), (left + 1.0, part)] {
                     if column >= 0.0 && column < columns as f64 && share * overlap > 0.0 {
                         let place = row * columns + native;
-                        found.push(Share { column: column as usize, row: on, place, share: share * overlap });
+                        found.push(Share { column: column as u32, row: on, place, share: share * overlap });
                     }
                 }
             });
         }
-        // Stable: the pixels of a column come in one order, whatever the threads do.
-        found.sort_by_key(|share| share.column);
         let mut starts = vec![0; columns + 1];
         for share in &found {
-            starts[share.column + 1] += 1;
+            starts[share.column as usize + 1] += 1;
         }
         for column in 0..columns {
             starts[column + 1] += starts[column];
         }
-        Self { maps, window, columns, sorted: found, starts }
+        // Those of a column stay in the order in which they were found.
+        let (mut next, mut sorted) = (starts.clone(), vec![Share::default(); found.len()]);
+        for share in found {
+            let place = &mut next[share.column as usize];
+            sorted[*place] = share;
+            *place += 1;
+        }
+        Self { maps, window, columns, sorted, starts }
     }
 
     /// Number of the window's straight rows that lie on the detector, by column.
@@ -127,7 +132,7 @@ impl<'a> Shares<'a> {
             bad[x] = shares.iter().any(|share| !pixels[share.place].is_finite());
             rows.fill(Row::default());
             for (k, share) in shares.iter().enumerate() {
-                let row = &mut rows[share.row];
+                let row = &mut rows[share.row as usize];
                 row.kept |= column.kept[k];
                 row.lost |= !column.kept[k];
                 row.flux += if column.kept[k] { column.parts[k] } else { 0.0 };
@@ -157,17 +162,22 @@ fn for_pixels(maps: Maps<'_>, window: Window, native: usize, mut visit: impl FnM
         return;
     }
     let mut middle = ((low + high) / 2.0).clamp(0.0, rows as f64 - 1.0) as usize;
+    let mut place = maps.straight(middle, native, (middle as f64, native as f64));
     for _ in 0..MOST_STEPS {
-        let off = ((low + high) / 2.0 - maps.straight(middle, native).0).round();
+        let off = ((low + high) / 2.0 - place.0).round();
         // Casts saturate, and what is no number stays where it is.
         let next = (middle as f64 + off).clamp(0.0, rows as f64 - 1.0);
         if off == 0.0 || !(next - middle as f64).is_normal() {
             break;
         }
         middle = next as usize;
+        place = maps.straight(middle, native, place);
     }
+    // Each position is sought from its neighbour's.
+    let mut below = place;
     for row in (0..=middle).rev() {
-        let (y, x) = maps.straight(row, native);
+        let (y, x) = maps.straight(row, native, below);
+        below = (y - 1.0, x);
         if y < high && y > low {
             visit(row, y, x);
         } else if y < high || y.is_nan() {
@@ -175,10 +185,10 @@ fn for_pixels(maps: Maps<'_>, window: Window, native: usize, mut visit: impl FnM
         }
     }
     for row in middle + 1..rows {
-        let (y, x) = maps.straight(row, native);
-        if y > low && y < high {
-            visit(row, y, x);
-        } else if y > low || y.is_nan() {
+        place = maps.straight(row, native, (place.0 + 1.0, place.1));
+        if place.0 > low && place.0 < high {
+            visit(row, place.0, place.1);
+        } else if place.0 > low || place.0.is_nan() {
             break;
         }
     }
@@ -201,7 +211,7 @@ mod tests {
         let mapping = Mapping { linear, dxmap: dx.view(), dymap: dy.view() };
         let maps = mapping.of(SHAPE).unwrap();
         let light = Array2::from_shape_fn(SHAPE, |(row, column)| {
-            let (y, _) = maps.straight(row, column);
+            let (y, _) = maps.straight(row, column, (row as f64, column as f64));
             (-0.5 * ((y - 20.2) / 2.0).powi(2)).exp() as f32
         });
         (dx, dy, light)

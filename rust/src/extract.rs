@@ -108,10 +108,10 @@ const LANES: usize = 8;
 type Lanes = [f64; LANES];
 
 /// Standard deviation of the median of n absolute values of normal noise, in units of that median and of 1 / sqrt(n).
-const MEDIAN_SCATTER: f64 = 1.166;
+pub(crate) const MEDIAN_SCATTER: f64 = 1.166;
 
 /// As many distances are taken to be behind a limit at least: of fewer it would be as uncertain as it is large.
-const LEAST_VALID: usize = 5;
+pub(crate) const LEAST_VALID: f64 = 5.0;
 
 /// Scratch space for a block of neighbouring columns of a window: rows of lanes.
 struct Block {
@@ -204,9 +204,11 @@ impl Block {
             for (total, value) in total.iter_mut().zip(self.profile[k]) {
                 *total += if value.is_nan() { 0.0 } else { value };
             }
+            // Rows off the detector are not kept, whatever stands here.
             if on_detector {
-                for lane in 0..lanes {
-                    self.smoothing[k][lane] = noise_variance(source.maps.column(row as usize, x + lane));
+                let shifts = lanes_from(source.maps.shifts(row as usize).0, Some(x), lanes);
+                for lane in 0..LANES {
+                    self.smoothing[k][lane] = noise_variance(source.maps.column(row as usize, x + lane, shifts[lane]));
                 }
             }
         }
@@ -240,11 +242,14 @@ impl Block {
         }
         self.slots[..self.distance.len()].copy_from_slice(&self.distance);
         let scale = self.network.medians(&mut self.slots);
+        let (mut fluxes, mut norms) = ([f64::NAN; LANES], [f64::NAN; LANES]);
         for lane in 0..flux.len() {
             let (mut norm, mut sum, mut any) = (0.0, 0.0, false);
             for k in 0..self.flux.len() {
                 let ratio = self.distance[k][lane] / scale[lane];
-                if !how.threshold.map_or(ratio.is_finite(), |limit| ratio < limit) {
+                let keeps = how.threshold.map_or(ratio.is_finite(), |limit| ratio < limit);
+                self.slots[k][lane] = f64::from(u8::from(keeps));
+                if !keeps {
                     continue;
                 }
                 let (s, f) = (self.flux[k][lane], self.profile[k][lane]);
@@ -253,12 +258,8 @@ impl Block {
                 kept[k * columns + x + lane] = 1;
                 any = true;
             }
-            (flux[lane], variance[lane]) = (f64::NAN, f64::NAN);
             if any {
-                flux[lane] = sum / norm;
-                let limit = how.threshold.map(|threshold| threshold * scale[lane]);
-                let is_kept = |k: usize| kept[k * columns + x + lane] != 0;
-                variance[lane] = self.variance(how, lane, (flux[lane], norm), limit, is_kept);
+                (fluxes[lane], norms[lane]) = (sum / norm, norm);
             }
             for k in 0..self.flux.len() {
                 let place = k * columns + x + lane;
@@ -267,42 +268,48 @@ impl Block {
                 }
             }
         }
+        flux.copy_from_slice(&fluxes[..flux.len()]);
+        variance.copy_from_slice(&self.variances(how, &fluxes, &norms, &scale)[..flux.len()]);
     }
 
-    /// Variance of the flux in a lane: of the pixels kept, and of the choice which are.
+    /// Variances of the fluxes: of the pixels kept (not 0 in the slots), and of the choice which are.
     ///
     /// A pixel at distance d is kept with the probability that d + noise < limit, the noise being the pixel's and the
-    /// limit's own (a median of n distances). That noise is taken as uniform, of the same variance: then the share of
-    /// p (1 - p) is a parabola. If the pixel changes sides, the flux moves by its residual times its weight.
+    /// limit's own (a median of n distances). That noise is taken as uniform, of the same variance: then p (1 - p) is a
+    /// parabola. If the pixel changes sides, the flux moves by its residual times its weight.
     #[inline(always)]
-    fn variance(
-        &self,
-        how: Extraction,
-        lane: usize,
-        (flux, norm): (f64, f64),
-        limit: Option<f64>,
-        is_kept: impl Fn(usize) -> bool,
-    ) -> f64 {
-        let (mut noise, mut choice) = (0.0, 0.0);
-        let valid = self.distance.iter().filter(|row| !row[lane].is_nan()).count();
-        let limit_variance =
-            limit.map_or(0.0, |limit| (MEDIAN_SCATTER * limit).powi(2) / valid.max(LEAST_VALID) as f64);
-        for k in 0..self.flux.len() {
-            let (s, f, kept) = (self.flux[k][lane], self.profile[k][lane], is_kept(k));
-            let expected = how.variance(flux * f);
-            if kept {
-                noise += f * f * expected * self.smoothing[k][lane];
-            }
-            let Some(limit) = limit else { continue };
-            let margin = limit - self.distance[k][lane];
-            let undecided = 0.25 * (1.0 - margin * margin / (3.0 * (expected + limit_variance)));
-            let without = if kept { norm - f * f } else { norm + f * f };
-            if undecided > 0.0 && without > 0.0 {
-                let change = f * (s - flux * f) / without;
-                choice += undecided * change * change;
+    fn variances(&self, how: Extraction, flux: &Lanes, norm: &Lanes, scale: &Lanes) -> Lanes {
+        let (mut noise, mut choice, mut valid) = ([0.0; LANES], [0.0; LANES], [0.0f64; LANES]);
+        for distance in &self.distance {
+            for lane in 0..LANES {
+                valid[lane] += if distance[lane].is_nan() { 0.0 } else { 1.0 };
             }
         }
-        noise / (norm * norm) + choice
+        // Without a limit no pixel is near it.
+        let threshold = how.threshold.unwrap_or(f64::NAN);
+        let (mut limit, mut limit_variance) = ([0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            limit[lane] = threshold * scale[lane];
+            limit_variance[lane] = (MEDIAN_SCATTER * limit[lane]).powi(2) / valid[lane].max(LEAST_VALID);
+        }
+        for k in 0..self.flux.len() {
+            for lane in 0..LANES {
+                let (s, f, kept) = (self.flux[k][lane], self.profile[k][lane], self.slots[k][lane] > 0.0);
+                let expected = how.variance(flux[lane] * f);
+                noise[lane] += if kept { f * f * expected * self.smoothing[k][lane] } else { 0.0 };
+                let margin = limit[lane] - self.distance[k][lane];
+                let undecided = 0.25 * (1.0 - margin * margin / (3.0 * (expected + limit_variance[lane])));
+                let without = norm[lane] + if kept { -f * f } else { f * f };
+                let change = f * (s - flux[lane] * f) / without;
+                let counts = (undecided > 0.0) & (without > 0.0);
+                choice[lane] += if counts { undecided * change * change } else { 0.0 };
+            }
+        }
+        let mut variances = [0.0; LANES];
+        for lane in 0..LANES {
+            variances[lane] = noise[lane] / (norm[lane] * norm[lane]) + choice[lane];
+        }
+        variances
     }
 }
 

@@ -3,14 +3,14 @@
 //! Source: Horne 1986, PASP 98, 609; variances are the model's, and the fit is iterated.
 
 use crate::error::Result;
-use crate::extract::{Extraction, Out, Spectra, Straight, Window, each_order};
+use crate::extract::{Extraction, LEAST_VALID, MEDIAN_SCATTER, Out, Spectra, Straight, Window, each_order};
 use crate::mapping::Mapping;
 use crate::median::nan_median;
 use crate::spline::noise_variance;
 use ndarray::ArrayView2;
 
-/// Times that model, rejected pixels and flux are found anew; the flux settles by the third.
-const ITERATIONS: usize = 4;
+/// Times that model, rejected pixels and flux are found anew; a fourth would move the flux by 1e-4 of its error.
+const ITERATIONS: usize = 3;
 /// Share of the profile's top above which a pixel tells the flux by itself: the start of the iteration.
 const BRIGHT_SHARE: f64 = 0.25;
 /// Pixels of a flat differ by a percent or two in response; that is what the flat is to measure, and no outlier.
@@ -45,8 +45,12 @@ pub(crate) struct Column {
     /// Each pixel's part of the flux.
     pub parts: Vec<f64>,
     profile: Vec<f64>,
+    /// Variance that the model lets expect, and what weights take it for.
     expected: Vec<f64>,
+    weighed: Vec<f64>,
+    /// Distances from the model in standard deviations, and the variance of that from photon and read noise.
     distances: Vec<f64>,
+    certainty: Vec<f64>,
     scratch: Vec<f64>,
 }
 
@@ -55,24 +59,27 @@ impl Column {
     pub fn solve(&mut self, how: Extraction) -> (f64, f64) {
         self.scale_profile();
         let mut flux = self.start();
-        let mut norm = 0.0;
+        let (mut norm, mut limit) = (0.0, Limit::NONE);
         for _ in 0..ITERATIONS {
             self.expected.clear();
             self.expected.extend(self.profile.iter().map(|f| how.variance(flux * f)));
             let least = LEAST_VARIANCE * self.expected.iter().fold(0.0, |most, &v| if v > most { v } else { most });
-            let weighed = |expected: f64| if least > 0.0 { expected.max(least) } else { 1.0 };
+            self.weighed.clear();
+            self.weighed.extend(self.expected.iter().map(|v| if least > 0.0 { v.max(least) } else { 1.0 }));
             self.distances.clear();
-            for ((pixel, &f), &expected) in self.pixels.iter().zip(&self.profile).zip(&self.expected) {
+            self.certainty.clear();
+            for (k, (pixel, &f)) in self.pixels.iter().zip(&self.profile).enumerate() {
                 let model = (flux * f).max(0.0);
-                let spread = (weighed(expected) + (RESPONSE_SCATTER * model).powi(2)).sqrt();
-                self.distances.push((pixel.flux - flux * f).abs() / spread);
+                let spread = self.weighed[k] + (RESPONSE_SCATTER * model).powi(2);
+                self.distances.push((pixel.flux - flux * f).abs() / spread.sqrt());
+                self.certainty.push(self.expected[k] / spread);
             }
-            self.choose(how.threshold);
+            limit = self.choose(how.threshold);
             let mut sum = 0.0;
             norm = 0.0;
             self.parts.clear();
             for (k, (pixel, &f)) in self.pixels.iter().zip(&self.profile).enumerate() {
-                let weight = if self.kept[k] { pixel.share * f / weighed(self.expected[k]) } else { 0.0 };
+                let weight = if self.kept[k] { pixel.share * f / self.weighed[k] } else { 0.0 };
                 self.parts.push(weight);
                 if self.kept[k] {
                     norm += weight * f;
@@ -84,12 +91,29 @@ impl Column {
         if !self.kept.contains(&true) {
             return (f64::NAN, f64::NAN);
         }
+        let choice = self.variance_of_choice(flux, norm, limit);
         let mut noise = 0.0;
         for (k, pixel) in self.pixels.iter().enumerate().filter(|(k, _)| self.kept[*k]) {
             noise += self.parts[k] * self.parts[k] * self.expected[k] * pixel.smoothing;
             self.parts[k] *= pixel.flux / norm;
         }
-        (flux, noise / (norm * norm))
+        (flux, noise / (norm * norm) + choice)
+    }
+
+    /// Variance of the flux because noise decides which pixels are kept; as for the default estimator.
+    fn variance_of_choice(&self, flux: f64, norm: f64, limit: Limit) -> f64 {
+        let mut variance = 0.0;
+        for (k, (pixel, &f)) in self.pixels.iter().zip(&self.profile).enumerate() {
+            let margin = limit.distance - self.distances[k];
+            let undecided = 0.25 * (1.0 - margin * margin / (3.0 * (self.certainty[k] + limit.variance)));
+            let weight = pixel.share * f / self.weighed[k];
+            let without = if self.kept[k] { norm - weight * f } else { norm + weight * f };
+            if undecided > 0.0 && without > 0.0 {
+                let change = weight * (pixel.flux - flux * f) / without;
+                variance += undecided * change * change;
+            }
+        }
+        variance
     }
 
     /// Divide the profile by its nan-sum, or by rows times its mean; ones where that is not above 0.
@@ -120,18 +144,36 @@ impl Column {
         if bright.is_finite() { bright } else { ratios(f64::NEG_INFINITY) }
     }
 
-    fn choose(&mut self, threshold: Option<f64>) {
+    /// Keep what is near enough; gives the limit.
+    fn choose(&mut self, threshold: Option<f64>) -> Limit {
         self.kept.clear();
         if let Some(threshold) = threshold {
             self.scratch.clear();
             self.scratch.extend_from_slice(&self.distances);
             let scale = nan_median(&mut self.scratch);
-            let limit = threshold * if scale > HALF_OF_NORMAL { scale } else { HALF_OF_NORMAL };
+            let measured = scale > HALF_OF_NORMAL;
+            let limit = threshold * if measured { scale } else { HALF_OF_NORMAL };
             self.kept.extend(self.distances.iter().map(|&distance| distance < limit));
+            let valid = self.distances.iter().filter(|distance| !distance.is_nan()).count() as f64;
+            let variance = if measured { (MEDIAN_SCATTER * limit).powi(2) / valid.max(LEAST_VALID) } else { 0.0 };
+            Limit { distance: limit, variance }
         } else {
             self.kept.extend(self.distances.iter().map(|distance| distance.is_finite()));
+            Limit::NONE
         }
     }
+}
+
+/// Distance from which on pixels are rejected, and its variance.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    distance: f64,
+    variance: f64,
+}
+
+impl Limit {
+    /// No pixel is near it.
+    const NONE: Self = Self { distance: f64::NAN, variance: 0.0 };
 }
 
 /// Extract the orders of a straightened image: the sum of f s / v over the sum of f^2 / v, v a pixel's expected variance.
@@ -158,7 +200,7 @@ fn extract_order(source: Straight<'_>, window: Window, how: Extraction, out: Out
                 flux: source.pixels[row * columns + x].into(),
                 light: source.profile[row * columns + x].into(),
                 share: 1.0,
-                smoothing: noise_variance(source.maps.column(row, x)),
+                smoothing: noise_variance(source.maps.column(row, x, source.maps.shifts(row).0[x].into())),
             }));
         }
         (out.e2ds[x], out.variance[x]) = column.solve(how);

@@ -7,7 +7,7 @@ use ndarray::ArrayView2;
 /// Fixed-point steps of the way back. Each shrinks the error by the maps' slope, which is far below 1.
 const MOST_STEPS: usize = 12;
 /// Step [pixels] below which a position is found.
-const FOUND: f64 = 1e-9;
+const FOUND: f64 = 1e-8;
 
 /// The transform of a straightening: x' = dx + A x + B y + dxmap, y' = dy + C x + D y + dymap.
 #[derive(Debug, Clone, Copy)]
@@ -40,32 +40,44 @@ impl Mapping<'_> {
 }
 
 impl Maps<'_> {
-    /// Column on the detector of a straight pixel.
+    /// Column on the detector of a straight pixel that is displaced by `dx`.
     #[inline(always)]
-    pub fn column(&self, row: usize, x: usize) -> f64 {
-        let linear = &self.linear;
-        linear.dx + linear.a * x as f64 + linear.b * row as f64 + f64::from(self.dx[row * self.shape.1 + x])
+    pub fn column(&self, row: usize, x: usize, dx: f64) -> f64 {
+        self.linear.dx + self.linear.a * x as f64 + self.linear.b * row as f64 + dx
     }
 
-    /// Row on the detector of a straight pixel.
+    /// Row on the detector of a straight pixel that is displaced by `dy`.
     #[inline(always)]
-    pub fn row(&self, row: usize, x: usize) -> f64 {
-        let linear = &self.linear;
-        linear.dy + linear.c * x as f64 + linear.d * row as f64 + f64::from(self.dy[row * self.shape.1 + x])
+    pub fn row(&self, row: usize, x: usize, dy: f64) -> f64 {
+        self.linear.dy + self.linear.c * x as f64 + self.linear.d * row as f64 + dy
     }
 
-    /// Whether a straight pixel lies within the detector image.
+    /// Displacements along x of a row of straight pixels, and along y.
     #[inline(always)]
-    pub fn on_detector(&self, row: usize, x: usize) -> bool {
-        let (source_y, source_x) = (self.row(row, x), self.column(row, x));
+    pub fn shifts(&self, row: usize) -> (&[f32], &[f32]) {
+        let places = row * self.shape.1..(row + 1) * self.shape.1;
+        (&self.dx[places.clone()], &self.dy[places])
+    }
+
+    /// Whether a straight pixel displaced by (dx, dy) lies within the detector image.
+    #[inline(always)]
+    pub fn within(&self, row: usize, x: usize, (dx, dy): (f32, f32)) -> bool {
+        let (source_y, source_x) = (self.row(row, x, dy.into()), self.column(row, x, dx.into()));
         let (last_y, last_x) = (self.shape.0 as f64 - 1.0, self.shape.1 as f64 - 1.0);
         (source_x >= 0.0) & (source_x <= last_x) & (source_y >= 0.0) & (source_y <= last_y)
     }
 
-    /// Straight position (y, x) of a pixel of the detector; beyond the maps' edges the value of the edge counts.
-    pub fn straight(&self, row: usize, column: usize) -> (f64, f64) {
+    /// Whether a straight pixel lies within the detector image.
+    pub fn on_detector(&self, row: usize, x: usize) -> bool {
+        let place = row * self.shape.1 + x;
+        self.within(row, x, (self.dx[place], self.dy[place]))
+    }
+
+    /// Straight position (y, x) of a pixel of the detector, sought from one that is near; beyond the maps' edges the value
+    /// of the edge counts.
+    pub fn straight(&self, row: usize, column: usize, near: (f64, f64)) -> (f64, f64) {
         let (target_y, target_x, linear) = (row as f64, column as f64, &self.linear);
-        let (mut y, mut x) = (target_y, target_x);
+        let (mut y, mut x) = near;
         for _ in 0..MOST_STEPS {
             let (dy, dx) = self.displacement(y, x);
             let step_x = target_x - (linear.dx + linear.a * x + linear.b * y + dx);
@@ -118,10 +130,10 @@ mod tests {
         let mapping = Mapping { linear, dxmap: dx.view(), dymap: dy.view() };
         let maps = mapping.of(shape).unwrap();
         for (row, column) in [(5, 7), (20, 33), (33, 50), (12, 30)] {
-            let (y, x) = maps.straight(row, column);
+            let (y, x) = maps.straight(row, column, (row as f64, column as f64));
             let (dy, dx) = maps.displacement(y, x);
-            assert!((linear.dx + linear.a * x + linear.b * y + dx - column as f64).abs() < 1e-8);
-            assert!((linear.dy + linear.c * x + linear.d * y + dy - row as f64).abs() < 1e-8);
+            assert!((linear.dx + linear.a * x + linear.b * y + dx - column as f64).abs() < 1e-7);
+            assert!((linear.dy + linear.c * x + linear.d * y + dy - row as f64).abs() < 1e-7);
         }
     }
 
@@ -131,7 +143,7 @@ mod tests {
         let map = Array2::from_elem(shape, f32::NAN);
         let linear = Linear { dx: 0.0, dy: 0.0, a: 1.0, b: 0.0, c: 0.0, d: 1.0 };
         let mapping = Mapping { linear, dxmap: map.view(), dymap: map.view() };
-        assert!(mapping.of(shape).unwrap().straight(2, 0).0.is_nan());
+        assert!(mapping.of(shape).unwrap().straight(2, 0, (2.0, 0.0)).0.is_nan());
         assert!(mapping.of((3, 3)).is_err());
     }
 }

@@ -130,8 +130,10 @@ impl Vectorised for Marks<'_> {
                 continue;
             };
             let pixels = &order.pixels[row * order.shape.1..][..order.shape.1];
-            for (x, ((bad, off), pixel)) in bad.iter_mut().zip(off.iter_mut()).zip(pixels).enumerate() {
-                let on = order.maps.on_detector(row, x);
+            let (dx, dy) = order.maps.shifts(row);
+            let marks = bad.iter_mut().zip(off.iter_mut());
+            for (x, ((((bad, off), pixel), &dx), &dy)) in marks.zip(pixels).zip(dx).zip(dy).enumerate() {
+                let on = order.maps.within(row, x, (dx, dy));
                 *off |= !on;
                 *bad |= on & !pixel.is_finite();
             }

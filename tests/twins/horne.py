@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from tests.twins.extract import LEAST_VALID, MEDIAN_SCATTER
 from tests.twins.quiet import quiet_nan
 
-ITERATIONS = 4
+ITERATIONS = 3
 BRIGHT_SHARE = 0.25
 RESPONSE_SCATTER = 0.02
 HALF_OF_NORMAL = 0.6744897501960817
@@ -32,14 +33,26 @@ def extract_order(
         expected = model * photon_variance + readnoise**2
         least = LEAST_VARIANCE * np.nanmax(expected, axis=0)
         variance = np.where(least > 0, np.maximum(expected, least), 1.0)
-        distance = np.abs(pixels - flux * profile) / np.sqrt(variance + (RESPONSE_SCATTER * model) ** 2)
+        spread = variance + (RESPONSE_SCATTER * model) ** 2
+        distance = np.abs(pixels - flux * profile) / np.sqrt(spread)
         if threshold is None:
             kept = np.isfinite(distance)
         else:
-            kept = distance < threshold * np.fmax(np.nanmedian(distance, axis=0), HALF_OF_NORMAL)
+            scale = np.nanmedian(distance, axis=0)
+            limit = threshold * np.fmax(scale, HALF_OF_NORMAL)
+            kept = distance < limit
         weight = np.where(kept, share * profile / variance, 0.0)
         norm = np.nansum(weight * profile, axis=0)
         stacked = np.where(kept, weight * pixels / norm, np.nan)
         flux = np.where(kept.any(axis=0), np.nansum(stacked, axis=0), np.nan)
     noise = np.nansum(weight**2 * expected * smoothing, axis=0) / norm**2
+    if threshold is not None:
+        valid = np.maximum((~np.isnan(distance)).sum(axis=0), LEAST_VALID)
+        limit_variance = np.where(scale > HALF_OF_NORMAL, (MEDIAN_SCATTER * limit) ** 2 / valid, 0.0)
+        position = (limit - distance) / np.sqrt(3 * (expected / spread + limit_variance))
+        undecided = np.where(np.abs(position) < 1, (1 - position**2) / 4, 0.0)
+        weight = share * profile / variance
+        without = np.where(kept, norm - weight * profile, norm + weight * profile)
+        change = np.where(without > 0, weight * (pixels - flux * profile) / without, 0.0)
+        noise = noise + np.nansum(undecided * change**2, axis=0)
     return flux, np.where(kept.any(axis=0), noise, np.nan), stacked, kept
