@@ -242,31 +242,35 @@ impl Block {
         }
         self.slots[..self.distance.len()].copy_from_slice(&self.distance);
         let scale = self.network.medians(&mut self.slots);
-        let (mut fluxes, mut norms) = ([f64::NAN; LANES], [f64::NAN; LANES]);
-        for lane in 0..flux.len() {
-            let (mut norm, mut sum, mut any) = (0.0, 0.0, false);
-            for k in 0..self.flux.len() {
-                let ratio = self.distance[k][lane] / scale[lane];
-                let keeps = how.threshold.map_or(ratio.is_finite(), |limit| ratio < limit);
-                self.slots[k][lane] = f64::from(u8::from(keeps));
-                if !keeps {
-                    continue;
-                }
-                let (s, f) = (self.flux[k][lane], self.profile[k][lane]);
-                norm += f * f;
-                sum += f * s;
-                kept[k * columns + x + lane] = 1;
-                any = true;
+        // A ratio is finite where it is below infinity: it is never negative.
+        let limit = how.threshold.unwrap_or(f64::INFINITY);
+        let (mut norms, mut sums, mut counts) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let rows = self.flux.iter().zip(&self.profile).zip(&self.distance).zip(&mut self.slots);
+        for (((s, f), distance), keeps) in rows {
+            for lane in 0..LANES {
+                let keep = distance[lane] / scale[lane] < limit;
+                keeps[lane] = if keep { 1.0 } else { 0.0 };
+                norms[lane] += if keep { f[lane] * f[lane] } else { 0.0 };
+                sums[lane] += if keep { f[lane] * s[lane] } else { 0.0 };
+                counts[lane] += keeps[lane];
             }
-            if any {
-                (fluxes[lane], norms[lane]) = (sum / norm, norm);
+        }
+        let mut fluxes = [f64::NAN; LANES];
+        for lane in 0..LANES {
+            norms[lane] = if counts[lane] > 0.0 { norms[lane] } else { f64::NAN };
+            fluxes[lane] = sums[lane] / norms[lane];
+        }
+        let lanes = flux.len();
+        let rows = self.flux.iter().zip(&self.profile).zip(&self.slots);
+        for (k, ((s, f), keeps)) in rows.enumerate() {
+            let (mut parts, mut marks) = ([f32::NAN; LANES], [0; LANES]);
+            for lane in 0..LANES {
+                let part = (f[lane] * s[lane] / norms[lane]) as f32;
+                parts[lane] = if keeps[lane] > 0.0 { part } else { f32::NAN };
+                marks[lane] = u8::from(keeps[lane] > 0.0);
             }
-            for k in 0..self.flux.len() {
-                let place = k * columns + x + lane;
-                if kept[place] != 0 {
-                    stacked[place] = (self.profile[k][lane] * self.flux[k][lane] / norm) as f32;
-                }
-            }
+            stacked[k * columns + x..][..lanes].copy_from_slice(&parts[..lanes]);
+            kept[k * columns + x..][..lanes].copy_from_slice(&marks[..lanes]);
         }
         flux.copy_from_slice(&fluxes[..flux.len()]);
         variance.copy_from_slice(&self.variances(how, &fluxes, &norms, &scale)[..flux.len()]);
@@ -293,12 +297,22 @@ impl Block {
             limit_variance[lane] = (MEDIAN_SCATTER * limit[lane]).powi(2) / valid[lane].max(LEAST_VALID);
         }
         for k in 0..self.flux.len() {
+            let (mut expected, mut near) = ([0.0; LANES], false);
+            for lane in 0..LANES {
+                let (f, kept) = (self.profile[k][lane], self.slots[k][lane] > 0.0);
+                expected[lane] = how.variance(flux[lane] * f);
+                noise[lane] += if kept { f * f * expected[lane] * self.smoothing[k][lane] } else { 0.0 };
+                let margin = limit[lane] - self.distance[k][lane];
+                near |= margin * margin < 3.0 * (expected[lane] + limit_variance[lane]);
+            }
+            // Most pixels are far from the limit.
+            if !near {
+                continue;
+            }
             for lane in 0..LANES {
                 let (s, f, kept) = (self.flux[k][lane], self.profile[k][lane], self.slots[k][lane] > 0.0);
-                let expected = how.variance(flux[lane] * f);
-                noise[lane] += if kept { f * f * expected * self.smoothing[k][lane] } else { 0.0 };
                 let margin = limit[lane] - self.distance[k][lane];
-                let undecided = 0.25 * (1.0 - margin * margin / (3.0 * (expected + limit_variance[lane])));
+                let undecided = 0.25 * (1.0 - margin * margin / (3.0 * (expected[lane] + limit_variance[lane])));
                 let without = norm[lane] + if kept { -f * f } else { f * f };
                 let change = f * (s - flux[lane] * f) / without;
                 let counts = (undecided > 0.0) & (without > 0.0);
