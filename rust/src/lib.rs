@@ -15,6 +15,7 @@ pub mod hotpixels;
 pub mod interpolate;
 pub mod mapping;
 pub mod median;
+pub mod orders;
 pub mod outliers;
 mod parallel;
 pub mod pixels;
