@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore import _core
-from flatcore.images import Image, Transform
+from flatcore.images import Image, Mask, Transform
 from flatcore.instrument import Fiber
 from flatcore.settings import ExtractSettings
 from flatcore.spectra import FiberSpectra, Spectra
@@ -95,9 +95,24 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
         saturated=level > settings.saturation_adu,
         readnoise_e=readnoise_e,
         bad=bad,
+        outlying=_outlying(image, e2dscc, windows),
         off_detector=off_detector,
         coverage=coverage,
     )
+
+
+def _outlying(image: Image, kept: Mask, windows: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Columns whose window holds a pixel with a value that was not kept."""
+    found = np.zeros((len(windows), image.shape[1]), bool)
+    start = 0
+    for i, (first, count) in enumerate(windows):
+        here = slice(max(first, 0), max(min(first + count, image.shape[0]), 0))
+        rows = kept[start + here.start - first : start + here.stop - first]
+        left_out = rows == 0
+        if left_out.any():
+            found[i] = (left_out & np.isfinite(image[here])).any(axis=0)
+        start += count
+    return found
 
 
 def unmoved(shape: tuple[int, ...]) -> Transform:

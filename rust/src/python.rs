@@ -36,6 +36,7 @@ type SpectraArrays<'py> = (Spectrum<'py>, Spectrum<'py>, Image<'py>, Mask<'py>, 
 #[derive(FromPyObject)]
 enum HduValues<'py> {
     Bytes(PyReadonlyArrayDyn<'py, u8>),
+    Shorts(PyReadonlyArrayDyn<'py, i16>),
     Singles(PyReadonlyArrayDyn<'py, f32>),
     Doubles(PyReadonlyArrayDyn<'py, f64>),
 }
@@ -44,6 +45,7 @@ impl HduValues<'_> {
     fn borrowed(&self) -> Option<Values<'_>> {
         match self {
             Self::Bytes(array) => array.as_array().to_slice().map(Values::Bytes),
+            Self::Shorts(array) => array.as_array().to_slice().map(Values::Shorts),
             Self::Singles(array) => array.as_array().to_slice().map(Values::Singles),
             Self::Doubles(array) => array.as_array().to_slice().map(Values::Doubles),
         }
@@ -108,6 +110,11 @@ fn linear([dx, dy, a, b, c, d]: [f64; 6]) -> Linear {
 fn read_pixels<'py>(py: Python<'py>, source: Source) -> PyResult<Image<'py>> {
     let image = compute(py, || opened(source)?.image())?;
     Ok(image.into_pyarray(py))
+}
+
+#[pyfunction]
+fn read_rows<'py>(py: Python<'py>, source: Source, rows: Vec<usize>) -> PyResult<Image<'py>> {
+    Ok(compute(py, || opened(source)?.sample(&rows))?.into_pyarray(py))
 }
 
 // The system's waits are not for the threads of the kernels: the calling thread writes.
@@ -418,6 +425,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_pixels, module)?)?;
     module.add_function(wrap_pyfunction!(py_write_fits, module)?)?;
     module.add_function(wrap_pyfunction!(read_mask, module)?)?;
+    module.add_function(wrap_pyfunction!(read_rows, module)?)?;
     module.add_function(wrap_pyfunction!(combine_files, module)?)?;
     module.add_function(wrap_pyfunction!(combine_frames, module)?)?;
     module.add_function(wrap_pyfunction!(py_to_electrons, module)?)?;
