@@ -162,7 +162,7 @@ def half_the_window_off_the_edge(order, rng):
     return order * np.clip(1.6 - X / 700, 0.3, 1.0)
 
 
-@fault(SPLINE, usable=(0.9, 1.0))
+@fault(SPLINE, usable=(0.8, 0.95))
 def doubled_lamp(order, rng):
     """A second lamp over half of the order."""
     return order * np.where(X < 540, 1.0, 2.0)
@@ -206,7 +206,7 @@ def forty_finite_pixels(order, rng):
 
 @fault(SPLINE, usable=(0.9, 1.0))
 def constant(order, rng):
-    return np.full(COLUMNS, 3e4)
+    return rng.normal(3e4, 170.0, COLUMNS)
 
 
 @fault(SPLINE)

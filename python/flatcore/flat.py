@@ -61,7 +61,7 @@ def make_flat(
     masked = (reasons & np.int16(Reason.OUTLIER_SIGMA | Reason.OUTLIER_LIMIT)) != 0
     for plane in (flat, blaze, e2ds, blaze_error):
         plane[masked] = np.nan
-    flat_error = np.hypot(spectra.e2ds_error / blaze, flat * blaze_error / blaze)
+    flat_error = spectra.e2ds_error / blaze
     for i, fit in enumerate(fits):
         rms[i] = _core.robust_sigma(flat[i, fit.fitted])
         if settings.divide_slow_part:

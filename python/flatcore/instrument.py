@@ -123,7 +123,7 @@ class Blaze(_Section):
     max_far
         Share of the fitted columns that may lie far off a plain fit.
     max_departure
-        Share of the amplitude by which a blaze may stand out from the shape of its neighbours; at least four times
+        Share of the amplitude by which a blaze may stand out from the shape of its neighbours; at least five times
         what is typical of the fibre.
     """
 

@@ -106,8 +106,9 @@ class BlazeSettings(_Section):
     loss
         linear: plain least squares; soft_l1: robust against dips and spikes; auto: plain, and robust where that misses
         the order.
-    fit_off_detector
-        Fit the columns too whose flux falls because part of their window is off the detector.
+    fit_ends
+        Fit the ends of an order too, where the median filter has columns on one side only, and the columns whose flux
+        falls because part of their window is off the detector.
     prediction
         How an order's shape follows from the others: polynomial in the order, or grating, where the argument of the
         sinc^2 goes with the order number.
@@ -120,7 +121,7 @@ class BlazeSettings(_Section):
     high: Positive = 2.0
     weights: Literal["equal", "noise"] = "equal"
     loss: Literal["auto", "linear", "soft_l1"] = "auto"
-    fit_off_detector: bool = False
+    fit_ends: bool = False
     prediction: Literal["polynomial", "grating"] = "polynomial"
     last_rung: Literal["full", "no-cubic", "no-quadratic", "predicted", "spline"] = "spline"
 
@@ -205,7 +206,7 @@ PRESETS: dict[str, Changes] = {
     "default": {},
     "apero": {
         "combine": {"method": "mean"},
-        "blaze": {"cubic": False, "fit_off_detector": True},
+        "blaze": {"cubic": False, "fit_ends": True},
         "flat": {"divide_slow_part": True},
     },
 }

@@ -15,7 +15,7 @@ from tests.faults import COLUMNS, DAMAGED, FAULTS, NOISE_E, ORDERS, fibre, name_
 OTHERS = [order for order in range(ORDERS) if order != DAMAGED]
 
 
-def made(e2ds, settings=BlazeSettings()):  # noqa: B008 - frozen
+def made(e2ds):
     """Fits, flat and quality control of a fibre."""
     error = np.sqrt(np.clip(np.nan_to_num(e2ds), 0, 1e12) + NOISE_E**2)
     none = np.zeros(ORDERS)
@@ -36,7 +36,7 @@ def made(e2ds, settings=BlazeSettings()):  # noqa: B008 - frozen
         off_detector=np.zeros(e2ds.shape, bool),
         coverage=np.ones(e2ds.shape),
     )
-    fits = fit_orders(e2ds, Blaze(), settings, 2, errors=error)
+    fits = fit_orders(e2ds, Blaze(), BlazeSettings(), 2, errors=error)
     flat = make_flat(spectra, fits, FlatSettings())
     qc = check_fiber(flat, Qc(), diagnose(spectra, flat, 1))
     return fits, flat, qc
@@ -67,74 +67,80 @@ def test_an_undamaged_fibre(whole):
     assert not any(qc.words)
     for fit, true in zip(fits, truth, strict=True):
         bright = true > 0.2 * true.max()
-        np.testing.assert_allclose(fit.blaze[bright], true[bright], rtol=0.005)
+        np.testing.assert_allclose(fit.blaze[bright], true[bright], rtol=0.008)
     assert np.isfinite(flat.flat).mean() > 0.99
 
 
-@pytest.mark.parametrize("name", FAULTS)
-class TestFault:
-    def test_only_the_damaged_order_changes(self, whole, name):
-        e2ds, _, (fits, flat, qc) = whole
-        broken_fits, broken_flat, broken_qc = made(damaged(e2ds, name))
-        for order in OTHERS:
-            assert broken_fits[order].rung == fits[order].rung
-            for plane in ("blaze", "blaze_error", "parameters", "errors"):
-                found, expected = (getattr(f[order], plane) for f in (broken_fits, fits))
-                assert found.tobytes() == expected.tobytes()
-        for plane in ("flat", "flat_error", "blaze", "e2ds", "reasons", "rms"):
-            assert getattr(broken_flat, plane)[OTHERS].tobytes() == getattr(flat, plane)[OTHERS].tobytes()
-        assert [broken_qc.orders[order] for order in OTHERS] == [qc.orders[order] for order in OTHERS]
-
-    def test_its_blaze_is_described_rightly(self, whole, name):
-        e2ds, truth, _ = whole
-        fault = FAULTS[name]
-        fits, flat, qc = made(damaged(e2ds, name))
-        fit = fits[DAMAGED]
-        assert name_of(fit) in fault.rungs, fit.reasons
-        assert (fit.rung is Rung.NONE) == bool(fit.problem) == np.isnan(fit.blaze).all()
-        if fault.blaze_within is not None:
-            true = truth[DAMAGED] * fault.light
-            bright = true > 0.2 * true.max()
-            assert np.abs(fit.blaze[bright] / true[bright] - 1).max() < fault.blaze_within
-        least, most = fault.usable
-        assert least <= np.isfinite(flat.flat[DAMAGED]).mean() <= most
-        # What is not the order's own plain sinc^2 is told in words, with the reason.
-        plain = fit.rung is Rung.FULL and fit.loss == "linear"
-        assert plain or (fit.reasons and qc.words[DAMAGED])
-
-    def test_it_is_flagged(self, whole, name):
-        e2ds, _, _ = whole
-        fits, flat, qc = made(damaged(e2ds, name))
-        reasons = flat.reasons[DAMAGED]
-        for rung, reason in ((Rung.PREDICTED, Reason.PREDICTED), (Rung.SPLINE, Reason.SPLINE)):
-            flagged = (reasons & np.int16(reason)) != 0
-            assert flagged.all() if fits[DAMAGED].rung is rung else not flagged.any()
-        no_value = np.isnan(flat.flat[DAMAGED])
-        masking = ~np.int16(Reason.PREDICTED | Reason.SPLINE | Reason.SATURATED | Reason.OFF_DETECTOR)
-        # A pixel has no flat if and only if one of the masking reasons is there.
-        np.testing.assert_array_equal(no_value, (reasons & masking) != 0)
-        if fits[DAMAGED].rung is Rung.NONE:
-            assert ((reasons & np.int16(Reason.NO_BLAZE)) != 0).all()
-            assert qc.orders[DAMAGED] == "fail"
-            assert not qc.passed
+@pytest.fixture(scope="module", params=FAULTS)
+def broken(request, whole):
+    """A fault's name, and what is made of a fibre with it."""
+    return request.param, made(damaged(whole[0], request.param))
 
 
-@pytest.mark.parametrize("settings", [
+def test_only_the_damaged_order_changes(whole, broken):
+    _, _, (fits, flat, qc) = whole
+    _, (broken_fits, broken_flat, broken_qc) = broken
+    for order in OTHERS:
+        assert broken_fits[order].rung == fits[order].rung
+        for plane in ("blaze", "blaze_error", "parameters", "errors"):
+            found, expected = (getattr(f[order], plane) for f in (broken_fits, fits))
+            assert found.tobytes() == expected.tobytes()
+    for plane in ("flat", "flat_error", "blaze", "e2ds", "reasons", "rms"):
+        assert getattr(broken_flat, plane)[OTHERS].tobytes() == getattr(flat, plane)[OTHERS].tobytes()
+    assert [broken_qc.orders[order] for order in OTHERS] == [qc.orders[order] for order in OTHERS]
+
+
+def test_its_blaze_is_described_rightly(whole, broken):
+    name, (fits, flat, qc) = broken
+    fault, fit = FAULTS[name], fits[DAMAGED]
+    assert name_of(fit) in fault.rungs, fit.reasons
+    assert (fit.rung is Rung.NONE) == bool(fit.problem) == np.isnan(fit.blaze).all()
+    if fault.blaze_within is not None:
+        true = whole[1][DAMAGED] * fault.light
+        bright = true > 0.2 * true.max()
+        assert np.abs(fit.blaze[bright] / true[bright] - 1).max() < fault.blaze_within
+    least, most = fault.usable
+    assert least <= np.isfinite(flat.flat[DAMAGED]).mean() <= most
+    # What is not the order's own plain sinc^2 is told in words, with the reason.
+    plain = fit.rung is Rung.FULL and fit.loss == "linear"
+    assert plain or (fit.reasons and qc.words[DAMAGED])
+
+
+def test_it_is_flagged(broken):
+    _, (fits, flat, qc) = broken
+    reasons = flat.reasons[DAMAGED]
+    for rung, reason in ((Rung.PREDICTED, Reason.PREDICTED), (Rung.SPLINE, Reason.SPLINE)):
+        flagged = (reasons & np.int16(reason)) != 0
+        assert flagged.all() if fits[DAMAGED].rung is rung else not flagged.any()
+    masking = ~np.int16(Reason.PREDICTED | Reason.SPLINE | Reason.SATURATED | Reason.OFF_DETECTOR)
+    # A pixel has no flat if and only if one of the masking reasons is there.
+    np.testing.assert_array_equal(np.isnan(flat.flat[DAMAGED]), (reasons & masking) != 0)
+    if fits[DAMAGED].rung is Rung.NONE:
+        assert ((reasons & np.int16(Reason.NO_BLAZE)) != 0).all()
+        assert qc.orders[DAMAGED] == "fail"
+        assert not qc.passed
+
+
+SETTINGS = (
     BlazeSettings(cubic=False),
     BlazeSettings(weights="noise"),
     BlazeSettings(loss="soft_l1"),
     BlazeSettings(loss="linear"),
     BlazeSettings(prediction="grating"),
     BlazeSettings(last_rung="full"),
-], ids=["no-cubic", "noise", "soft_l1", "linear", "grating", "last-rung"])  # fmt: skip
-def test_no_setting_makes_a_fault_an_error(whole, settings):
-    e2ds, _, _ = whole
-    fits, _, _ = made(e2ds, settings)
-    for name in FAULTS:
-        broken, flat, _ = made(damaged(e2ds, name), settings)
-        assert np.isfinite(flat.flat[OTHERS]).mean() > 0.98
-        for order in OTHERS:
-            assert broken[order].blaze.tobytes() == fits[order].blaze.tobytes()
+)
+
+
+@pytest.mark.parametrize("number", range(len(SETTINGS)))
+def test_no_setting_makes_a_fault_an_error(whole, number):
+    """Every setting with every sixth fault: all faults once, all settings several times."""
+    e2ds, settings = whole[0], SETTINGS[number]
+    error = np.sqrt(np.clip(e2ds, 0, None) + NOISE_E**2)
+    fits = fit_orders(e2ds, Blaze(), settings, 2, errors=error)
+    for name in list(FAULTS)[number :: len(SETTINGS)]:
+        found = fit_orders(damaged(e2ds, name), Blaze(), settings, 2, errors=error)
+        assert [found[order].blaze.tobytes() for order in OTHERS] == [fits[order].blaze.tobytes() for order in OTHERS]
+        assert found[DAMAGED].rung <= Rung.named(settings.last_rung) or found[DAMAGED].rung is Rung.NONE
 
 
 def test_every_order_damaged_at_once(whole):

@@ -14,6 +14,7 @@ from flatcore.blaze.model import Vector, sinc2
 
 # Nearest orders whose shapes an order is held to: a straight line through eight bears two that are wrong.
 NEIGHBOURS = 8
+NEAREST = 5
 # Fewer than this say nothing, and predict nothing.
 LEAST_ORDERS = 5
 # Columns at which shapes are compared.
@@ -21,7 +22,7 @@ SAMPLES = 64
 HIGHEST_DEGREE = 5
 ORDERS_PER_TERM = 6
 # Times the typical departure beyond which an order is out of line, where the orders differ much among themselves.
-TIMES_TYPICAL = 4.0
+TIMES_TYPICAL = 5.0
 # P, L, Q, C: the terms that follow from the spectrograph, not from the lamp.
 SHAPE_TERMS = (1, 2, 3, 4)
 ITERATIONS = 20
@@ -61,7 +62,8 @@ class Across:
     def departure(self, order: int, parameters: Vector) -> float | None:
         """Greatest difference from the shape that follows from the neighbours; None where there are too few.
 
-        That shape is, at each column, the Theil-Sen line through the neighbours' shapes (Sen 1968, JASA 63, 1379).
+        That shape is, at each column, the Theil-Sen line through the neighbours' shapes (Sen 1968, JASA 63, 1379), or
+        the median of the nearest: whichever is closer, for a line says little beyond the first and the last order.
         """
         near = sorted((k for k in self.parameters if k != order), key=lambda k: (abs(k - order), k))[:NEIGHBOURS]
         if len(near) < LEAST_ORDERS:
@@ -70,8 +72,10 @@ class Across:
         shapes = np.stack([self._shapes[k] for k in near])
         first, second = np.triu_indices(len(near), 1)
         slopes = (shapes[first] - shapes[second]) / (distances[first] - distances[second])[:, None]
-        expected = np.median(shapes - distances[:, None] * np.median(slopes, axis=0), axis=0)
-        found = float(np.abs(self.shape(parameters) - expected).max())
+        line = np.median(shapes - distances[:, None] * np.median(slopes, axis=0), axis=0)
+        median = np.median(shapes[:NEAREST], axis=0)
+        shape = self.shape(parameters)
+        found = min(float(np.abs(shape - expected).max()) for expected in (line, median))
         return found if np.isfinite(found) else np.inf
 
     @cached_property

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.blaze.model import Vector, sinc2, sinc2_jacobian
+from flatcore.blaze.noise import long_run_variance
 from flatcore.blaze.order import Order
 
 if TYPE_CHECKING:
@@ -90,19 +91,20 @@ def solve(order: Order, free: NDArray[np.bool_], start: Vector, loss: Loss = "li
                 first, evaluations = fit.first()
                 found = fit.solve(first, TOLERANCES[1])
                 settled = found.status > 0 or fit.distance(first, found.x) < SETTLED
-                covariance = fit.covariance(found.x, order.width)
+                rows, weights = fit.jacobian(found.x), np.ones(1)
             else:
                 soft = max(LEAST_SOFT, SOFT_DEVIATIONS * order.filtered_noise / order.p95)
                 weights = np.ones(fit.columns.size) if order.weights is None else order.weights
                 found = fit.solve_rows(weights, loss, soft)
                 settled = found.status > 0
-                covariance = fit.covariance_of_rows(
-                    found.x, weights, soft if loss == "soft_l1" else np.inf, order.width
-                )
+                weights = fit.falling(found.x, weights, soft if loss == "soft_l1" else np.inf)
+                rows = fit.jacobian_rows(found.x) * weights[:, None]
             evaluations += int(found.nfev)
+            parameters = fit.parameters(found.x)
+            residual = order.e2ds[order.fitted] - sinc2(order.columns, parameters)[0]
+            covariance = fit.covariance(found.x, rows, weights, long_run_variance(residual, order.width))
     except (ValueError, np.linalg.LinAlgError) as error:
         return Solution(np.full(6, np.nan), nothing, evaluations, f"the fit failed: {error}")
-    parameters = fit.parameters(found.x)
     usable = settled and bool(np.isfinite(parameters).all())
     return Solution(parameters, covariance, evaluations, "" if usable else "the fit did not converge")
 
@@ -235,28 +237,29 @@ class _Fit:
             max_nfev=MOST_EVALUATIONS,
         )
 
-    def covariance(self, values: Vector, width: int) -> NDArray[np.float64]:
-        """Covariance of the free parameters of an unweighted fit; see :meth:`_covariance`."""
-        residual, jacobian = self.residual(values), self.jacobian(values)
-        return self._covariance(jacobian, float(residual @ residual), self.columns.size, width)
+    def falling(self, values: Vector, weights: Vector, soft: float) -> Vector:
+        """Weights as the robust loss lowers them, with which plain least squares have the same minimum."""
+        lowered: Vector = weights / np.power(1.0 + np.square(self.residual_rows(values) * weights / soft), 0.25)
+        return lowered
 
-    def covariance_of_rows(self, values: Vector, weights: Vector, soft: float, width: int) -> NDArray[np.float64]:
-        """Covariance where every row has its weight, which falls as the robust loss does."""
-        residual, jacobian = self.residual_rows(values), self.jacobian_rows(values)
-        falling = weights / np.power(1.0 + np.square(residual * weights / soft), 0.25)
-        counted = float(np.square(falling / weights).sum())
-        square = float(np.square(residual * falling).sum())
-        return self._covariance(jacobian * falling[:, None], square, counted, width)
+    def covariance(self, values: Vector, reduced: Vector, weights: Vector, variance: Vector) -> NDArray[np.float64]:
+        """Covariance of the free parameters: (J'WJ)^-1 (J'W D W J) (J'WJ)^-1, D the variance of the filtered columns.
 
-    def _covariance(self, jacobian: Vector, square: float, rows: float, width: int) -> NDArray[np.float64]:
-        """Covariance of the free parameters from the scatter of the residuals.
-
-        Neighbouring residuals of a running median over ``width`` columns are one another's copies: only one in
-        ``width`` counts as independent.
+        Parameters
+        ----------
+        values
+            Where the fit ended.
+        reduced
+            Rows whose products are those of the weighted Jacobian: its own, or those of its QR triangle.
+        weights
+            Square roots of W's diagonal.
+        variance
+            Of each column in a mean over many.
         """
-        variance = square / max(rows - jacobian.shape[1], 1.0) * width
-        _, singular, rotation = np.linalg.svd(jacobian, full_matrices=False)
+        _, singular, rotation = np.linalg.svd(reduced, full_matrices=False)
         usable = singular > singular[0] * np.finfo(float).eps * self.columns.size
-        rotation = rotation[usable] / singular[usable, None]
-        covariance: NDArray[np.float64] = variance * (rotation.T @ rotation) * (self.scale[:, None] * self.scale)
+        inverse = rotation[usable].T / singular[usable]
+        rows = self.jacobian_rows(values) * (np.square(weights) * np.sqrt(variance) / self.start[0])[:, None]
+        middle = inverse.T @ (rows.T @ rows) @ inverse
+        covariance: NDArray[np.float64] = inverse @ middle @ inverse.T * (self.scale[:, None] * self.scale)
         return covariance

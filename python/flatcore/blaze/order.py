@@ -26,8 +26,8 @@ class Order:
     ----------
     x
         All columns [pixels].
-    filtered
-        Running median of the flux [electrons].
+    e2ds, filtered
+        Flux, and its running median [electrons].
     fitted
         The columns that take part.
     p95
@@ -43,6 +43,7 @@ class Order:
     """
 
     x: Vector
+    e2ds: Vector
     filtered: Vector
     fitted: NDArray[np.bool_]
     p95: float
@@ -95,8 +96,8 @@ def order_to_fit(
     p95 = float(np.percentile(filtered[finite], 95)) if finite.any() else np.nan
     with np.errstate(invalid="ignore"):
         fitted = finite & (filtered > settings.low * p95) & (filtered < settings.high * p95)
-    if lost is not None and not settings.fit_off_detector:
-        fitted &= ~lost
+    if not settings.fit_ends:
+        fitted &= ~_one_sided(e2ds.size, blaze.median_width // 2, lost)
     scatter = _scatter(e2ds, filtered)
     noise = scatter * MEDIAN_SCATTER / np.sqrt(blaze.median_width)
     problem = ""
@@ -107,7 +108,20 @@ def order_to_fit(
     weights = None
     if settings.weights == "noise" and error is not None and fitted.any():
         weights = _weights(filtered, error, blaze.median_width)[fitted]
-    return Order(x, filtered, fitted, p95, scatter, blaze.median_width, weights, problem)
+    return Order(x, e2ds, filtered, fitted, p95, scatter, blaze.median_width, weights, problem)
+
+
+def _one_sided(size: int, reach: int, lost: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Columns whose flux falls with the window, or whose running median reaches beyond the ends or into such columns.
+
+    A median over one side only is that of the columns there: where the order rises or falls it is off.
+    """
+    off = np.zeros(size + 2 * reach + 2, bool)
+    off[: reach + 1] = off[size + reach + 1 :] = True
+    if lost is not None:
+        off[reach + 1 : size + reach + 1] = lost
+    near = np.cumsum(off)
+    return (near[2 * reach + 1 :] - near[: size + 1])[:size] > 0
 
 
 def _scatter(e2ds: Vector, filtered: Vector) -> float:

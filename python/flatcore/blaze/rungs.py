@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from flatcore import _core
 from flatcore.blaze.leastsquares import LEAST_SOFT, SOFT_DEVIATIONS, Loss, solve
 from flatcore.blaze.model import Vector, sinc2, sinc2_jacobian
+from flatcore.blaze.noise import long_run_variance
 from flatcore.blaze.order import Order
 from flatcore.spectra import Rung
 
@@ -97,7 +98,7 @@ def sinc2_candidate(order: Order, rung: Rung, start: Vector, loss: Loss) -> Cand
     if found.problem:
         return no_candidate(order, rung, loss, found.problem, found.evaluations)
     errors = np.zeros(6)
-    errors[free] = np.sqrt(np.diag(found.covariance))
+    errors[free] = np.sqrt(np.maximum(np.diag(found.covariance), 0.0))
     slopes = sinc2_jacobian(order.x, found.parameters)[:, free]
     variance = np.maximum(((slopes @ found.covariance) * slopes).sum(axis=1), 0.0)
     return _of_sinc2(
@@ -139,16 +140,17 @@ def predicted_candidate(order: Order, predicted: tuple[Vector, Vector]) -> Candi
     if not amplitude > 0:
         return no_candidate(order, Rung.PREDICTED, "soft_l1", "the predicted shape is not the order's", evaluations)
     parameters = np.array([amplitude, *shape[1:5], values[1] / amplitude])
-    inverse = np.linalg.pinv(rows * falling[:, None])
-    variance = float(np.square(residual * falling).sum() / max(np.square(falling / weights).sum() - 2, 1)) * order.width
-    error = np.square(terms @ inverse).sum(axis=1) * variance
+    inverse = np.linalg.pinv(rows * falling[:, None]) * (
+        falling * np.sqrt(long_run_variance(order.e2ds[order.fitted] - rows @ values, order.width))
+    )
+    error = np.square(terms @ inverse).sum(axis=1)
     # What the scatter of the prediction does to the blaze, less what amplitude and slope make good.
     for term, deviation in zip(range(1, 5), scatter[1:5], strict=True):
         change = sinc2_jacobian(order.x, parameters)[:, term] * deviation
         taken = np.linalg.lstsq(rows * unit, change[order.fitted], rcond=None)[0] * unit
         error += np.square(change - terms @ taken)
-    errors = np.array([np.sqrt(variance) * np.linalg.norm(inverse[0]), *scatter[1:5], 0.0])
-    errors[5] = np.sqrt(variance) * np.linalg.norm(inverse[1]) / amplitude
+    own = np.linalg.norm(inverse, axis=1)
+    errors = np.array([own[0], *scatter[1:5], own[1] / amplitude])
     return _of_sinc2(
         order,
         parameters,
@@ -182,7 +184,8 @@ def spline_candidate(order: Order) -> Candidate:
     if not np.isfinite(blaze[covered]).all() or not np.nanmax(blaze) > 0:
         return no_candidate(order, Rung.SPLINE, "soft_l1", "the spline is not positive", evaluations)
     density = np.convolve(order.fitted, np.full(max(int(scale), 1), 1 / max(int(scale), 1)), "same")
-    error = np.sqrt(np.square(order.scatter) * np.pi / 2 * KERNEL_SQUARE / (scale * np.maximum(density, 1 / scale)))
+    variance = np.interp(order.x, columns, long_run_variance(order.e2ds[order.fitted] - spline(columns), order.width))
+    error = np.sqrt(variance * KERNEL_SQUARE / (scale * np.maximum(density, 1 / scale)))
     none, amplitude = np.full(6, np.nan), float(np.nanmax(blaze))
     return Candidate(
         Rung.SPLINE, "soft_l1", none, none, blaze, blaze, np.where(covered, error, np.nan), amplitude, evaluations, ""

@@ -105,7 +105,7 @@ def _flat_hdus(result: FiberResult, mask: Hdu) -> list[Hdu]:
     flat = result.flat
     return [
         _extracted(flat.flat, "FLAT", comment="E2DS over blaze, orders x columns"),
-        _image(flat.flat_error, "ERROR", comment="photon and read noise, and the blaze's error"),
+        _image(flat.flat_error, "ERROR", comment="photon and read noise"),
         mask,
     ]
 

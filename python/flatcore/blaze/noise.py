@@ -1,0 +1,78 @@
+"""How much an order's columns scatter about its blaze, for the errors of what was fitted to their running median."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flatcore.blaze.model import Vector
+
+# Boxes over the fitted columns in which the scatter is measured: noise and response go with the flux.
+BOXES = 12
+# Share of the columns over which they are taken to scatter together: the straightening's spline, and waves of the
+# response, which a smooth blaze averages out where they are shorter than that.
+LAG_SHARE = 1 / 20
+# Correlation never makes the variance smaller than this much.
+LEAST_GROWTH = 0.3
+# Residuals beyond this many deviations are cut: outliers, which the running median does not follow.
+CUT = 4.0
+# Standard deviation of a normal distribution over its median absolute deviation.
+NORMAL = 1.4826
+
+
+def long_run_variance(residual: Vector, width: int) -> Vector:
+    """Variance that each column adds to a mean over many columns of the running median.
+
+    The square of the local scatter; times 1 + 2 sum (1 - k / (K + 1)) rho_k over K lags for the columns' correlation
+    (Newey & West 1987, Econometrica 55, 703); times what a median scatters more than a mean.
+
+    Parameters
+    ----------
+    residual
+        Spectrum less blaze at the fitted columns, not filtered; NaN for no value.
+    width
+        Of the running median [pixels].
+
+    Returns
+    -------
+    ndarray of float64
+        One value per column, in the square of the residual's unit.
+    """
+    deviation = _local_deviation(residual)
+    if not (deviation > 0).any():
+        return np.zeros(residual.size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        normal = np.clip(residual / deviation, -CUT, CUT)
+    normal = np.where(np.isfinite(normal), normal, 0.0)
+    normal -= normal.mean()
+    variance: Vector = np.square(deviation) * _growth(normal) * median_inefficiency(width)
+    return variance
+
+
+def _growth(normal: Vector) -> float:
+    """Growth of the variance of a mean by the correlation of its columns."""
+    power = np.square(np.abs(np.fft.rfft(normal, 2 * normal.size)))
+    covariance = np.fft.irfft(power)
+    lags = np.arange(1, int(LAG_SHARE * normal.size) + 1)
+    if not covariance[0] > 0:
+        return 1.0
+    correlation = covariance[lags] / covariance[0]
+    growth = 1.0 + 2.0 * float(np.sum((1.0 - lags / (lags.size + 1)) * correlation))
+    return max(growth, LEAST_GROWTH)
+
+
+def median_inefficiency(width: int) -> float:
+    """Variance of the median of ``width`` normal values over that of their mean: pi n / (2 n + pi - 2)."""
+    return float(np.pi * width / (2.0 * width + np.pi - 2.0))
+
+
+def _local_deviation(residual: Vector) -> Vector:
+    """Robust standard deviation in boxes, and between their middles by lines."""
+    boxes = np.array_split(np.abs(residual), max(min(BOXES, residual.size), 1))
+    ends = np.cumsum([box.size for box in boxes])
+    centres = ends - np.array([box.size for box in boxes]) / 2
+    finite = [box[np.isfinite(box)] for box in boxes]
+    known = np.array([box.size > 0 for box in finite])
+    if not known.any():
+        return np.zeros(residual.size)
+    deviations = np.array([NORMAL * float(np.median(box)) for box in finite if box.size])
+    return np.interp(np.arange(residual.size) + 0.5, centres[known], deviations)
