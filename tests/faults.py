@@ -78,17 +78,17 @@ def replaced(order, columns, values):
     return order
 
 
-@fault(FULL, ROBUST, *FEWER, PREDICTED, blaze_within=0.1, usable=(0.4, 0.51))
+@fault(FULL, ROBUST, *FEWER, PREDICTED, blaze_within=0.2, usable=(0.4, 0.51))
 def dead_left_half(order, rng):
     return replaced(order, slice(0, 540), np.nan)
 
 
-@fault(FULL, ROBUST, *FEWER, PREDICTED, blaze_within=0.1, usable=(0.4, 0.51))
+@fault(FULL, ROBUST, *FEWER, PREDICTED, blaze_within=0.2, usable=(0.4, 0.51))
 def dead_right_half(order, rng):
     return replaced(order, slice(540, None), np.nan)
 
 
-@fault(FULL, ROBUST, *FEWER, PREDICTED, blaze_within=0.1, usable=(0.4, 0.51))
+@fault(FULL, ROBUST, *FEWER, PREDICTED, blaze_within=0.2, usable=(0.4, 0.51))
 def dark_half(order, rng):
     return replaced(order, slice(540, None), rng.normal(0, NOISE_E, 540))
 
@@ -120,7 +120,7 @@ def spike_forest(order, rng):
     return np.where(rng.random(COLUMNS) < 0.12, order * rng.uniform(2, 50, COLUMNS), order)
 
 
-@fault(FULL, blaze_within=0.01, usable=(0.7, 0.87))
+@fault(FULL, blaze_within=0.015, usable=(0.7, 0.87))
 def dead_column_forest(order, rng):
     return np.where(rng.random(COLUMNS) < 0.2, 0.0, order)
 
@@ -184,12 +184,12 @@ def absorption_bands(order, rng):
     return order * (1 - depth)
 
 
-@fault(ROBUST, FULL, PREDICTED, blaze_within=0.03, usable=(0.7, 1.0))
+@fault(ROBUST, FULL, PREDICTED, blaze_within=0.05, usable=(0.7, 1.0))
 def deep_wide_absorption(order, rng):
     return order * (1 - 0.7 * np.exp(-0.5 * ((X - 620) / 40) ** 2))
 
 
-@fault(ROBUST, FULL, PREDICTED, blaze_within=0.03)
+@fault(ROBUST, FULL, *FEWER, PREDICTED, blaze_within=0.03)
 def emission_lines(order, rng):
     return order * (1 + sum(3 * np.exp(-0.5 * ((X - centre) / 9) ** 2) for centre in (150, 333, 600, 911)))
 

@@ -106,10 +106,10 @@ def _outlying(image: Image, kept: Mask, windows: Sequence[tuple[int, int]]) -> N
     found = np.zeros((len(windows), image.shape[1]), bool)
     start = 0
     for i, (first, count) in enumerate(windows):
-        here = slice(max(first, 0), max(min(first + count, image.shape[0]), 0))
-        rows = kept[start + here.start - first : start + here.stop - first]
-        left_out = rows == 0
-        if left_out.any():
+        seen = range(max(first, 0), min(first + count, image.shape[0]))
+        if seen:
+            here = slice(seen.start, seen.stop)
+            left_out = kept[start + seen.start - first : start + seen.stop - first] == 0
             found[i] = (left_out & np.isfinite(image[here])).any(axis=0)
         start += count
     return found

@@ -75,4 +75,5 @@ def _local_deviation(residual: Vector) -> Vector:
     if not known.any():
         return np.zeros(residual.size)
     deviations = np.array([NORMAL * float(np.median(box)) for box in finite if box.size])
-    return np.interp(np.arange(residual.size) + 0.5, centres[known], deviations)
+    deviation: Vector = np.interp(np.arange(residual.size) + 0.5, centres[known], deviations)
+    return deviation

@@ -121,7 +121,8 @@ def _one_sided(size: int, reach: int, lost: NDArray[np.bool_] | None) -> NDArray
     if lost is not None:
         off[reach + 1 : size + reach + 1] = lost
     near = np.cumsum(off)
-    return (near[2 * reach + 1 :] - near[: size + 1])[:size] > 0
+    beyond: NDArray[np.bool_] = (near[2 * reach + 1 :] - near[: size + 1])[:size] > 0
+    return beyond
 
 
 def _scatter(e2ds: Vector, filtered: Vector) -> float:

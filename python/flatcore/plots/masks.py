@@ -50,6 +50,8 @@ def marks(limits: FlatSettings) -> tuple[Mark, ...]:
         Mark(Reason.REJECTED, "kept; outlying pixels of the window left out", style.GREEN, "|", False, 0.97),
         Mark(Reason.BAD_PIXEL, "kept; bad pixels in the window", style.BLUE, "|", False, 0.94),
         Mark(Reason.SATURATED, "kept; saturated pixels in the window", style.PURPLE, "|", False, 0.88),
+        Mark(Reason.PREDICTED, "kept; blaze predicted from other orders", style.ORANGE, "|", False, 0.85),
+        Mark(Reason.SPLINE, "kept; blaze a spline", style.SKY, "|", False, 0.82),
         Mark(Reason.OFF_DETECTOR, "kept; window partly off the detector", style.BLACK, "|", False, 0.91),
     )
 
