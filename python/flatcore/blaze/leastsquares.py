@@ -102,7 +102,7 @@ def solve(order: Order, free: NDArray[np.bool_], start: Vector, loss: Loss = "li
             evaluations += int(found.nfev)
             parameters = fit.parameters(found.x)
             residual = order.e2ds[order.fitted] - sinc2(order.columns, parameters)[0]
-            covariance = fit.covariance(found.x, rows, weights, long_run_variance(residual, order.width))
+            covariance = fit.covariance(found.x, rows, weights, long_run_variance(residual, order.width, found.x.size))
     except (ValueError, np.linalg.LinAlgError) as error:
         return Solution(np.full(6, np.nan), nothing, evaluations, f"the fit failed: {error}")
     usable = settled and bool(np.isfinite(parameters).all())

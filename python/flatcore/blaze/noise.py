@@ -11,6 +11,8 @@ BOXES = 12
 # Share of the columns over which they are taken to scatter together: the straightening's spline, and waves of the
 # response, which a smooth blaze averages out where they are shorter than that.
 LAG_SHARE = 1 / 20
+# Share of the variance within that reach which each fitted term takes away, by simulation: a little less than all.
+LOST_PER_TERM = 0.75
 # Correlation never makes the variance smaller than this much.
 LEAST_GROWTH = 0.3
 # Residuals beyond this many deviations are cut: outliers, which the running median does not follow.
@@ -19,11 +21,12 @@ CUT = 4.0
 NORMAL = 1.4826
 
 
-def long_run_variance(residual: Vector, width: int) -> Vector:
+def long_run_variance(residual: Vector, width: int, terms: int = 0) -> Vector:
     """Variance that each column adds to a mean over many columns of the running median.
 
     The square of the local scatter; times 1 + 2 sum (1 - k / (K + 1)) rho_k over K lags for the columns' correlation
-    (Newey & West 1987, Econometrica 55, 703); times what a median scatters more than a mean.
+    (Newey & West 1987, Econometrica 55, 703); times what a running median scatters more than a running mean; over the
+    share that is left of such slow scatter after as many terms were fitted to it.
 
     Parameters
     ----------
@@ -31,6 +34,8 @@ def long_run_variance(residual: Vector, width: int) -> Vector:
         Spectrum less blaze at the fitted columns, not filtered; NaN for no value.
     width
         Of the running median [pixels].
+    terms
+        Number of smooth terms that were fitted.
 
     Returns
     -------
@@ -44,7 +49,8 @@ def long_run_variance(residual: Vector, width: int) -> Vector:
         normal = np.clip(residual / deviation, -CUT, CUT)
     normal = np.where(np.isfinite(normal), normal, 0.0)
     normal -= normal.mean()
-    variance: Vector = np.square(deviation) * _growth(normal) * median_inefficiency(width)
+    left = 1.0 - min(LOST_PER_TERM * LAG_SHARE * terms, 0.5)
+    variance: Vector = np.square(deviation) * _growth(normal) * running_median_inefficiency(width) / left
     return variance
 
 
@@ -60,9 +66,14 @@ def _growth(normal: Vector) -> float:
     return max(growth, LEAST_GROWTH)
 
 
-def median_inefficiency(width: int) -> float:
-    """Variance of the median of ``width`` normal values over that of their mean: pi n / (2 n + pi - 2)."""
-    return float(np.pi * width / (2.0 * width + np.pi - 2.0))
+def running_median_inefficiency(width: int) -> float:
+    """Variance that a running median over ``width`` normal values leaves in smooth terms, over a running mean's.
+
+    A median alone scatters pi n / (2 n + pi - 2) times more than a mean. In the mean of a whole order this is nearly
+    reached, and less and less of it in each further term: a third on the average of the first six, by simulation.
+    """
+    alone = np.pi * width / (2.0 * width + np.pi - 2.0)
+    return float(1.0 + (alone - 1.0) / 3.0)
 
 
 def _local_deviation(residual: Vector) -> Vector:

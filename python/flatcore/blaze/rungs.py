@@ -141,7 +141,7 @@ def predicted_candidate(order: Order, predicted: tuple[Vector, Vector]) -> Candi
         return no_candidate(order, Rung.PREDICTED, "soft_l1", "the predicted shape is not the order's", evaluations)
     parameters = np.array([amplitude, *shape[1:5], values[1] / amplitude])
     inverse = np.linalg.pinv(rows * falling[:, None]) * (
-        falling * np.sqrt(long_run_variance(order.e2ds[order.fitted] - rows @ values, order.width))
+        falling * np.sqrt(long_run_variance(order.e2ds[order.fitted] - rows @ values, order.width, 2))
     )
     error = np.square(terms @ inverse).sum(axis=1)
     # What the scatter of the prediction does to the blaze, less what amplitude and slope make good.
