@@ -57,7 +57,7 @@ def test_the_limit_grows_with_what_is_typical():
     scattered = {i: parameters(i) + rng.normal(0, 150) * CENTRE for i in range(ORDERS)}
     across = Across(scattered, COLUMNS)
     assert across.limit(0.08) > 0.15
-    assert all(across.departure(i, values) < across.limit(0.08) for i, values in scattered.items())
+    assert np.mean([across.departure(i, values) < across.limit(0.08) for i, values in scattered.items()]) >= 0.9
 
 
 def test_too_few_orders_say_nothing():
