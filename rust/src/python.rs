@@ -6,7 +6,7 @@ use crate::combine::{Method, combine};
 use crate::error::KernelError;
 use crate::extract::{Extraction, Weights, Window, extract_orders};
 use crate::fitsfile::{Hdu, Values, write_fits};
-use crate::outliers::{effective_readnoise, outliers, robust_sigma, slow_part};
+use crate::outliers::{box_medians, effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
@@ -339,6 +339,11 @@ fn py_robust_sigma(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> f64 {
     compute(py, || robust_sigma(&mut values))
 }
 
+#[pyfunction(name = "box_medians")]
+fn py_box_medians<'py>(py: Python<'py>, values: PyReadonlyArray1<'py, f64>, boxes: usize) -> PyResult<Vector<'py>> {
+    Ok(box_medians(&values.as_array().to_vec(), boxes)?.into_pyarray(py))
+}
+
 #[pyfunction(name = "outliers")]
 fn py_outliers<'py>(
     py: Python<'py>,
@@ -441,6 +446,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_window_planes, module)?)?;
     module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
+    module.add_function(wrap_pyfunction!(py_box_medians, module)?)?;
     module.add_function(wrap_pyfunction!(py_outliers, module)?)?;
     module.add_function(wrap_pyfunction!(py_slow_part, module)?)?;
     module.add_function(wrap_pyfunction!(py_sinc2, module)?)?;

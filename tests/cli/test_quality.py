@@ -71,7 +71,9 @@ def test_a_lamp_that_drifts_and_a_shutter_that_sticks(night, capsys):
         assert not check["passed"] and not check["decisive"]
         assert re.search(r"the lamp drifted by \+(8|9|10)\.\d%", check["words"])
         assert "the shutter stuck" in err
-        with fits.open(next(p["path"] for p in result["products"] if p["fiber"] == fiber)) as hdus:
+        with fits.open(
+            next(p["path"] for p in result["products"] if (p["kind"], p["fiber"]) == ("FF_FLAT", fiber))
+        ) as hdus:
             assert list(hdus["FRAMES"].data["FILENAME"]) == [path.name for path in paths]
             assert "shutter" in hdus["FRAMES"].data["WORDS"][-1]
 

@@ -79,10 +79,14 @@ class Across:
         return found if np.isfinite(found) else np.inf
 
     @cached_property
+    def departures(self) -> dict[int, float | None]:
+        """Departure of each accepted order."""
+        return {order: self.departure(order, values) for order, values in self.parameters.items()}
+
+    @cached_property
     def typical_departure(self) -> float:
         """Median departure of the accepted orders."""
-        found = [self.departure(order, values) for order, values in self.parameters.items()]
-        known = [value for value in found if value is not None]
+        known = [value for value in self.departures.values() if value is not None]
         return float(np.median(known)) if known else 0.0
 
     def limit(self, least: float) -> float:

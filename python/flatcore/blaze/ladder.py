@@ -89,26 +89,29 @@ def fit_orders(
     tuple of BlazeFit
         One per order. Where ``rung`` is NONE the blaze is NaN and ``problem`` says why.
     """
-    orders = [
-        order_to_fit(row, blaze, settings, None if errors is None else errors[i], None if lost is None else lost[i])
-        for i, row in enumerate(e2ds)
-    ]
+
+    def prepared(i: int) -> Order:
+        return order_to_fit(
+            e2ds[i], blaze, settings, None if errors is None else errors[i], None if lost is None else lost[i]
+        )
+
     ladder = _Ladder(blaze, settings)
     # The fits' matrices are too small to share out: threads of the linear algebra would only wait for one another.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(threads, 1)) as pool:
+        orders = list(pool.map(prepared, range(len(e2ds))))
         own = list(pool.map(ladder.alone, orders))
         accepted = {i: trial.candidate.parameters for i, trial in enumerate(own) if trial is not None}
         across = Across(accepted, e2ds.shape[1], settings.prediction == "grating")
         limit = across.limit(blaze.max_departure)
-        departures = {i: across.departure(i, values) for i, values in accepted.items()}
-        apart = {i for i, value in departures.items() if value is not None and value > limit}
+        apart = {i for i, value in across.departures.items() if value is not None and value > limit}
         others = across.without(apart)
 
         def finish(i: int) -> BlazeFit:
             trial = own[i]
-            if trial is None or i in apart:
-                trial = ladder.down(orders[i], i, others, limit)
-            return _fit_of(orders[i], trial, blaze, others.departure(i, trial.candidate.parameters))
+            if trial is not None and i not in apart:
+                return _fit_of(trial, blaze, across.departures[i])
+            trial = ladder.down(orders[i], i, others, limit)
+            return _fit_of(trial, blaze, others.departure(i, trial.candidate.parameters))
 
         return tuple(pool.map(finish, range(len(orders))))
 
@@ -195,21 +198,21 @@ class _Ladder:
         evaluations = 0
         for candidate in candidates:
             evaluations += candidate.evaluations
-            reason = self._why_not(order, candidate, departure)
+            reason = self._why_not(candidate, departure)
             if not reason:
                 return _Trial(candidate, tuple(_told(*key, text) for key, text in reasons.items()), evaluations)
             reasons.setdefault((candidate.rung, candidate.loss), reason)
         told = tuple(_told(*key, text) for key, text in reasons.items())
         return _Trial(no_candidate(order, Rung.NONE, "linear", "nothing bears"), told, evaluations)
 
-    def _why_not(self, order: Order, candidate: Candidate, departure: Departure | None) -> str:
+    def _why_not(self, candidate: Candidate, departure: Departure | None) -> str:
         """Say why a candidate does not bear; nothing where it does."""
         if candidate.problem:
             return candidate.problem
-        predicted = candidate.rung is Rung.PREDICTED
+        order, predicted = candidate.order, candidate.rung is Rung.PREDICTED
         noise = order.filtered_noise / candidate.amplitude * np.sqrt(BOXES * order.width / max(order.flux.size, 1))
         most = max(self.blaze.max_misfit * (PREDICTED_MISFIT if predicted else 1.0), NOISE_DEVIATIONS * noise)
-        misfit, far = candidate.misfit(order), candidate.far(order)
+        misfit, far = candidate.misfit, candidate.far
         if not misfit <= most and candidate.rung is not Rung.SPLINE:
             return f"misses the order by {misfit:.1%} of its amplitude"
         if far > (self.blaze.max_far if candidate.loss == "linear" else FAR_ROBUST):
@@ -225,9 +228,9 @@ def _told(rung: Rung, loss: Loss, reason: str) -> str:
     return f"{rung.words}{robust}: {reason}"
 
 
-def _fit_of(order: Order, trial: _Trial, blaze: Blaze, departure: float | None) -> BlazeFit:
+def _fit_of(trial: _Trial, blaze: Blaze, departure: float | None) -> BlazeFit:
     """Hand the chosen candidate on, with NaN under the cut."""
-    candidate = trial.candidate
+    candidate, order = trial.candidate, trial.candidate.order
     values, error = candidate.blaze.copy(), candidate.error.copy()
     with np.errstate(invalid="ignore"):
         low = candidate.plain < blaze.cut * candidate.amplitude
@@ -244,7 +247,7 @@ def _fit_of(order: Order, trial: _Trial, blaze: Blaze, departure: float | None) 
         filtered=order.filtered,
         fitted=order.fitted,
         low=low,
-        misfit=np.nan if none else candidate.misfit(order),
+        misfit=np.nan if none else candidate.misfit,
         departure=np.nan if departure is None or candidate.rung is Rung.SPLINE or none else departure,
         reasons=trial.reasons,
         evaluations=trial.evaluations,

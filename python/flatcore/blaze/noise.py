@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flatcore import _core
 from flatcore.blaze.model import Vector
 
 # Boxes over the fitted columns in which the scatter is measured: noise and response go with the flux.
@@ -56,8 +57,10 @@ def long_run_variance(residual: Vector, width: int, terms: int = 0) -> Vector:
 
 def _growth(normal: Vector) -> float:
     """Growth of the variance of a mean by the correlation of its columns."""
-    power = np.square(np.abs(np.fft.rfft(normal, 2 * normal.size)))
-    covariance = np.fft.irfft(power)
+    # A power of two, twice as long: no column meets another round the end.
+    size = 2 ** int(np.ceil(np.log2(2 * normal.size)))
+    power = np.square(np.abs(np.fft.rfft(normal, size)))
+    covariance = np.fft.irfft(power, size)
     lags = np.arange(1, int(LAG_SHARE * normal.size) + 1)
     if not covariance[0] > 0:
         return 1.0
@@ -78,13 +81,10 @@ def running_median_inefficiency(width: int) -> float:
 
 def _local_deviation(residual: Vector) -> Vector:
     """Robust standard deviation in boxes, and between their middles by lines."""
-    boxes = np.array_split(np.abs(residual), max(min(BOXES, residual.size), 1))
-    ends = np.cumsum([box.size for box in boxes])
-    centres = ends - np.array([box.size for box in boxes]) / 2
-    finite = [box[np.isfinite(box)] for box in boxes]
-    known = np.array([box.size > 0 for box in finite])
+    medians = _core.box_medians(np.abs(residual), BOXES)
+    known = np.isfinite(medians)
     if not known.any():
         return np.zeros(residual.size)
-    deviations = np.array([NORMAL * float(np.median(box)) for box in finite if box.size])
-    deviation: Vector = np.interp(np.arange(residual.size) + 0.5, centres[known], deviations)
+    centres = (np.arange(BOXES) + 0.5) * residual.size / BOXES
+    deviation: Vector = np.interp(np.arange(residual.size) + 0.5, centres[known], NORMAL * medians[known])
     return deviation

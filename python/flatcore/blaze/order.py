@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.blaze.model import Vector
+from flatcore.blaze.noise import NORMAL
 from flatcore.instrument import Blaze
 from flatcore.settings import BlazeSettings
 
@@ -129,8 +130,9 @@ def _scatter(e2ds: Vector, filtered: Vector) -> float:
     """Scatter of a column about the running median, by the median absolute deviation."""
     with np.errstate(invalid="ignore", over="ignore"):
         distance = np.abs(e2ds - filtered)
-    distance = distance[np.isfinite(distance)]
-    return 1.4826 * float(np.median(distance)) if distance.size else 0.0
+    distance[~np.isfinite(distance)] = np.nan
+    found = float(_core.box_medians(distance, 1)[0])
+    return NORMAL * found if np.isfinite(found) else 0.0
 
 
 def _weights(filtered: Vector, error: Vector, width: int) -> Vector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,10 @@ class Candidate:
 
     Attributes
     ----------
+    order
+        What it was fitted to.
+    rung, loss
+        How.
     parameters, errors
         A, P, L, Q, C, s and their standard errors; NaN where there is no sinc^2.
     blaze, plain, error
@@ -51,6 +56,7 @@ class Candidate:
         Why it cannot be used; empty where it can.
     """
 
+    order: Order
     rung: Rung
     loss: Loss
     parameters: Vector
@@ -62,33 +68,35 @@ class Candidate:
     evaluations: int
     problem: str
 
-    def misfit(self, order: Order) -> float:
+    @cached_property
+    def misfit(self) -> float:
         """Rms of the residual's medians in boxes, over the amplitude.
 
         Of a robust fit, which means to leave out what lies far off, the median of their absolute values, scaled to a
         standard deviation.
         """
-        boxes = np.array_split(self._residual(order), BOXES)
-        medians = np.array([float(np.median(box)) for box in boxes if box.size])
+        medians = _core.box_medians(self._residual, min(BOXES, self.order.flux.size))
         if self.loss == "linear":
             return float(np.sqrt(np.mean(np.square(medians))))
         return 1.4826 * float(np.median(np.abs(medians)))
 
-    def far(self, order: Order) -> float:
+    @cached_property
+    def far(self) -> float:
         """Share of the fitted columns that lie far off."""
-        residual = self._residual(order)
-        noise = max(_core.robust_sigma(residual), order.filtered_noise / self.amplitude)
+        residual = self._residual
+        noise = max(_core.robust_sigma(residual), self.order.filtered_noise / self.amplitude)
         return float(np.mean(np.abs(residual) > max(FAR_DEVIATIONS * noise, FAR_SHARE)))
 
-    def _residual(self, order: Order) -> Vector:
-        return np.ascontiguousarray((order.flux - self.blaze[order.fitted]) / self.amplitude)
+    @cached_property
+    def _residual(self) -> Vector:
+        return np.ascontiguousarray((self.order.flux - self.blaze[self.order.fitted]) / self.amplitude)
 
 
 def no_candidate(order: Order, rung: Rung, loss: Loss, problem: str, evaluations: int = 0) -> Candidate:
     """Give the candidate that cannot be used."""
     nothing = np.full(order.x.size, np.nan)
     none = np.full(6, np.nan)
-    return Candidate(rung, loss, none, none, nothing, nothing, nothing, np.nan, evaluations, problem)
+    return Candidate(order, rung, loss, none, none, nothing, nothing, nothing, np.nan, evaluations, problem)
 
 
 def sinc2_candidate(order: Order, rung: Rung, start: Vector, loss: Loss) -> Candidate:
@@ -188,7 +196,17 @@ def spline_candidate(order: Order) -> Candidate:
     error = np.sqrt(variance * KERNEL_SQUARE / (scale * np.maximum(density, 1 / scale)))
     none, amplitude = np.full(6, np.nan), float(np.nanmax(blaze))
     return Candidate(
-        Rung.SPLINE, "soft_l1", none, none, blaze, blaze, np.where(covered, error, np.nan), amplitude, evaluations, ""
+        order,
+        Rung.SPLINE,
+        "soft_l1",
+        none,
+        none,
+        blaze,
+        blaze,
+        np.where(covered, error, np.nan),
+        amplitude,
+        evaluations,
+        "",
     )
 
 
@@ -199,4 +217,4 @@ def _of_sinc2(
     blaze, plain = sinc2(order.x, parameters)
     amplitude = float(parameters[0])
     problem = "" if amplitude > 0 and (blaze[order.fitted] > 0).all() else "the fitted blaze is not positive"
-    return Candidate(rung, loss, parameters, errors, blaze, plain, error, amplitude, evaluations, problem)
+    return Candidate(order, rung, loss, parameters, errors, blaze, plain, error, amplitude, evaluations, problem)
