@@ -41,7 +41,9 @@ def growth(bench: Bench) -> list[Row]:
     columns = e2ds.shape[1]
 
     def extracted(count: int) -> object:
-        return _core.extract_orders(steps.straight, profile, windows[:count], 10.0, False, steps.readnoise_e, 1.0)
+        mapping = (steps.transform.linear, steps.transform.dxmap, steps.transform.dymap)
+        noise = (steps.readnoise_e, 1.0)
+        return _core.extract_orders(steps.straight, profile, windows[:count], 10.0, False, noise, *mapping)
 
     def fitted(count: int) -> object:
         return fit_orders(e2ds[-count:], steps.profile.blaze, steps.settings.blaze, bench.threads)

@@ -10,7 +10,7 @@ from flatcore import calibrations, localisation
 from flatcore.calibrate import calibrate, subtract_background
 from flatcore.clock import Clock
 from flatcore.combine import combine, relative_variance
-from flatcore.extract import extract
+from flatcore.extract import OnDetector, extract
 from flatcore.frames import exposure_of
 from flatcore.images import CombinedImage, Image, Transform
 from flatcore.instrument import Profile
@@ -76,6 +76,7 @@ class Steps:
             fiber,
             self.settings.extract,
             transform=self.transform,
+            on_detector=OnDetector(self.calibrated, self.calibrations.profiles[fiber.localisation]),
             readnoise_e=self.readnoise_e,
             gain=self.profile.detector.gain,
             photon_variance=relative_variance(self.settings.combine.method, len(self.combined.inputs)),

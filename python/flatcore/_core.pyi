@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Source = tuple[str, int, tuple[int, int], int, float, float, int | None]
+# E2DS, its variance, E2DSLL, E2DSCC, and the pixels left out of each order.
+_Spectra = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32], NDArray[np.uint8], list[int]]
 
 def set_threads(count: int) -> None: ...
 def threads() -> int: ...
@@ -63,9 +65,21 @@ def extract_orders(
     windows: Sequence[tuple[int, int]],
     threshold: float | None,
     inverse_variance: bool,
-    readnoise: float,
-    photon_variance: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32], NDArray[np.uint8], list[int]]: ...
+    noise: tuple[float, float],
+    linear: Sequence[float],
+    dxmap: NDArray[np.float32],
+    dymap: NDArray[np.float32],
+) -> _Spectra: ...
+def extract_direct(
+    image: NDArray[np.float32],
+    profile: NDArray[np.float32],
+    windows: Sequence[tuple[int, int]],
+    threshold: float | None,
+    noise: tuple[float, float],
+    linear: Sequence[float],
+    dxmap: NDArray[np.float32],
+    dymap: NDArray[np.float32],
+) -> tuple[_Spectra, NDArray[np.bool_]]: ...
 def window_planes(
     image: NDArray[np.float32],
     profile: NDArray[np.float32],

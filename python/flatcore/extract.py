@@ -1,8 +1,9 @@
-"""Fifth stage: extract the orders of a fibre from the straightened image."""
+"""Fifth stage: extract the orders of a fibre, from the straightened image or along the curved traces."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,14 @@ from flatcore.spectra import FiberSpectra, Spectra
 HALF_MIDDLE = 50
 
 
+@dataclass(frozen=True)
+class OnDetector:
+    """What is extracted without straightening: image [electrons] and order profile as they lie on the detector."""
+
+    image: Image
+    profile: Image
+
+
 def extract(  # noqa: PLR0917 - six things go in, each of its own kind
     name: str,
     image: Image,
@@ -26,14 +35,21 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
     settings: ExtractSettings,
     *,
     transform: Transform | None = None,
+    on_detector: OnDetector | None = None,
     readnoise_e: float,
     gain: float,
     photon_variance: float = 1.0,
 ) -> FiberSpectra:
     """Extract a fibre's orders with rejection of outlying pixels.
 
-    Per column, with s the pixels and f the profile divided by its sum: the flux is the sum of s f over the sum of f^2,
-    over the pixels whose distance from the scaled profile is below ``settings.rejection`` median distances.
+    Per column, with s the pixels and f the profile divided by its sum, the flux is
+
+    - optimal: the sum of s f over the sum of f^2, over the pixels whose distance from the scaled profile is below
+      ``settings.rejection`` median distances;
+    - horne: the sum of s f / v over the sum of f^2 / v, v the variance that flux times profile lets expect, iterated
+      (Horne 1986, PASP 98, 609);
+    - direct: the same with the pixels of the image that was not straightened, each shared out to the two straight
+      columns it lies between.
 
     Parameters
     ----------
@@ -46,9 +62,12 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
     fiber
         Half-widths of the extraction.
     transform
-        Of the straightening, which tells what lies off the detector; None for an image that was not straightened.
+        Of the straightening, which tells what lies off the detector and how noise was smoothed; None for an image that
+        was not straightened.
+    on_detector
+        The same before straightening; needed by the method direct.
     readnoise_e
-        Effective read noise of the image [electrons].
+        Effective read noise of the image before straightening [electrons].
     gain
         Electrons per ADU.
     photon_variance
@@ -62,22 +81,25 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
     Raises
     ------
     ValueError
-        The shapes differ.
+        The shapes differ, or what the method direct extracts is not given.
     """
     width = fiber.below + fiber.above
-    e2ds, variance, e2dsll, e2dscc, rejected = _core.extract_orders(
-        image,
-        profile,
-        list(windows),
-        settings.rejection if width > settings.narrow_window else None,
-        settings.method == "horne",
-        readnoise_e,
-        photon_variance,
-    )
+    threshold = settings.rejection if width > settings.narrow_window else None
+    noise, windows = (readnoise_e, photon_variance), list(windows)
     moved = transform or unmoved(image.shape)
-    bad, off_detector, coverage = _core.window_planes(
-        image, profile, list(windows), moved.linear, moved.dxmap, moved.dymap
-    )
+    mapping = (moved.linear, moved.dxmap, moved.dymap)
+    bad, off_detector, coverage = _core.window_planes(image, profile, windows, *mapping)
+    if settings.method == "direct":
+        if on_detector is None:
+            raise ValueError("method direct: the image and profile before straightening are missing")
+        spectra, bad = _core.extract_direct(on_detector.image, on_detector.profile, windows, threshold, noise, *mapping)
+        # A pixel of the detector has shares in many: a column with bad ones does not tell which others were rejected.
+        outlying = _outlying(None, spectra[3], windows) & ~bad
+    else:
+        horne = settings.method == "horne"
+        spectra = _core.extract_orders(image, profile, windows, threshold, horne, noise, *mapping)
+        outlying = _outlying(image, spectra[3], windows)
+    e2ds, variance, e2dsll, e2dscc, rejected = spectra
     flux = middle_flux(e2ds)
     with np.errstate(invalid="ignore", divide="ignore"):
         snr = flux / np.sqrt(flux + readnoise_e**2 * width)
@@ -95,22 +117,22 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
         saturated=level > settings.saturation_adu,
         readnoise_e=readnoise_e,
         bad=bad,
-        outlying=_outlying(image, e2dscc, windows),
+        outlying=outlying,
         off_detector=off_detector,
         coverage=coverage,
     )
 
 
-def _outlying(image: Image, kept: Mask, windows: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-    """Columns whose window holds a pixel with a value that was not kept."""
-    found = np.zeros((len(windows), image.shape[1]), bool)
+def _outlying(image: Image | None, kept: Mask, windows: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Columns whose window holds a pixel that was not kept although it has a value; where no image is given, any."""
+    found = np.zeros((len(windows), kept.shape[1]), bool)
     start = 0
     for i, (first, count) in enumerate(windows):
-        seen = range(max(first, 0), min(first + count, image.shape[0]))
-        if seen:
-            here = slice(seen.start, seen.stop)
-            left_out = kept[start + seen.start - first : start + seen.stop - first] == 0
-            found[i] = (left_out & np.isfinite(image[here])).any(axis=0)
+        left_out = kept[start : start + count] == 0
+        if image is not None:
+            seen = slice(max(-first, 0), max(min(count, image.shape[0] - first), 0))
+            left_out = left_out[seen] & np.isfinite(image[first + seen.start : max(first + seen.stop, 0)])
+        found[i] = left_out.any(axis=0)
         start += count
     return found
 

@@ -21,11 +21,11 @@ from flatcore.clock import Clock, Progress
 from flatcore.combine import combine
 from flatcore.diagnostics import diagnose
 from flatcore.errors import CalibrationError, QualityError
-from flatcore.extract import extract
+from flatcore.extract import OnDetector, extract
 from flatcore.fitsio import FitsImage
 from flatcore.flat import make_flat
 from flatcore.frames import exposure_of
-from flatcore.images import CombinedImage, FrameSet, Image
+from flatcore.images import CalibratedImage, CombinedImage, FrameSet, Image
 from flatcore.instrument import Profile
 from flatcore.locks import night_lock
 from flatcore.night import Night, prepared
@@ -75,8 +75,8 @@ class _StraightImage:
     ----------
     pixels
         Straightened [electrons].
-    readnoise_e
-        Effective read noise [electrons].
+    calibrated
+        The same on the detector.
     saturated
         Rows and columns of saturated pixels; pixels by 2.
     combined, frames
@@ -84,7 +84,7 @@ class _StraightImage:
     """
 
     pixels: Image
-    readnoise_e: float
+    calibrated: CalibratedImage
     saturated: NDArray[np.int_]
     combined: CombinedImage
     frames: tuple[FrameCheck, ...]
@@ -263,7 +263,7 @@ def _make_image(
             straight = straighten(calibrated.image, loaded.transform)
         image = _StraightImage(
             straight,
-            calibrated.readnoise_e,
+            calibrated,
             straight_positions(calibrated.saturated, loaded.transform),
             combined,
             frames,
@@ -333,7 +333,8 @@ def _make_fiber(name: str, image: _StraightImage, run: _Run) -> FiberResult:
             fiber,
             settings.extract,
             transform=run.calibrations.transform,
-            readnoise_e=image.readnoise_e,
+            on_detector=OnDetector(image.calibrated.image, run.calibrations.profiles[fiber.localisation]),
+            readnoise_e=image.calibrated.readnoise_e,
             gain=profile.detector.gain,
             photon_variance=combined.photon_variance,
         )

@@ -74,9 +74,11 @@ class ExtractSettings(_Section):
     Attributes
     ----------
     method
-        optimal: weights are the order profile; horne: profile over variance (Horne 1986, PASP 98, 609).
+        optimal: weights are the order profile; horne: profile over variance (Horne 1986, PASP 98, 609); direct: such
+        weights on the pixels before straightening.
     rejection
-        Distance from the scaled profile, in median distances of the column, beyond which a pixel is left out.
+        Distance from the scaled profile, in median distances of the column, beyond which a pixel is left out. For horne
+        and direct distances are in standard deviations, and their median counts as no less than that of pure noise.
     narrow_window
         Windows no wider than this are too narrow to tell outliers from the profile: nothing is left out [pixels].
     saturation_adu
@@ -85,7 +87,7 @@ class ExtractSettings(_Section):
         Units of E2DS-like products.
     """
 
-    method: Literal["optimal", "horne"] = "optimal"
+    method: Literal["optimal", "horne", "direct"] = "optimal"
     rejection: Positive = 10.0
     narrow_window: Share = 10.0
     saturation_adu: Positive = 50000.0

@@ -82,9 +82,11 @@ class FiberSpectra:
     e2ds, e2ds_error
         Flux and its standard deviation from photon and read noise, orders by columns [electrons]; NaN for no value.
     e2dsll
-        Each pixel's share of the flux, rows of all orders by columns [electrons].
+        Each pixel's share of the flux, rows of all orders by columns [electrons]; NaN where it is not kept. An order's
+        flux is the sum over its rows. Where orders were extracted without straightening, a row holds the shares of all
+        pixels nearest to that straight row.
     e2dscc
-        1 where a pixel is kept, 0 where it is not.
+        1 where a pixel (all pixels with a share) is kept, 0 where it is not.
     windows
         First row and number of rows of each order.
     rejected

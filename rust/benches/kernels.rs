@@ -7,9 +7,12 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use flatcore::background::global_background;
 use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use flatcore::combine::{Method, combine};
-use flatcore::extract::{Extraction, Weights, Window, extract_orders};
+use flatcore::direct::extract_direct;
+use flatcore::extract::{Extraction, Window, extract_orders};
 use flatcore::fitsfile::{Hdu, Values, write_fits};
+use flatcore::horne::extract_orders_horne;
 use flatcore::hotpixels::repair_hot_pixels;
+use flatcore::mapping::Mapping;
 use flatcore::median::running_nan_median;
 use flatcore::outliers::{effective_readnoise, slow_part};
 use flatcore::pixels::{PixelFile, PixelLayout};
@@ -174,19 +177,25 @@ fn extraction(criterion: &mut Criterion) {
     let bump = |y: usize| (-0.5 * (((y % spacing) as f32 - 30.0) / 6.0).powi(2)).exp() + 1.0e-3;
     let profile = Array2::from_shape_fn((49 * spacing, COLUMNS), |(y, _)| bump(y));
     let frame = image(49 * spacing, COLUMNS, 1) * &profile;
-    let how = Extraction { threshold: Some(10.0), weights: Weights::Profile, readnoise: 10.0, photon_variance: 1.0 };
+    let how = Extraction { threshold: Some(10.0), readnoise: 10.0, photon_variance: 1.0 };
+    let none = Array2::zeros(frame.dim());
+    let linear = Linear { dx: 0.3, dy: 0.2, a: 1.0, b: 1e-4, c: 1e-5, d: 1.0 };
+    let mapping = Mapping { linear, dxmap: none.view(), dymap: none.view() };
     let mut group = criterion.benchmark_group("extract");
     for orders in [10, 25, 49] {
         let first = |order: usize| (order * spacing + 14) as isize;
         let windows: Vec<Window> = (0..orders).map(|k| Window { first: first(k), count: rows }).collect();
         group.throughput(Throughput::Elements((orders * COLUMNS) as u64));
-        for (name, weights) in [("profile", Weights::Profile), ("inverse variance", Weights::InverseVariance)] {
-            group.bench_with_input(BenchmarkId::new(name, orders), &windows, |b, windows| {
-                b.iter(|| {
-                    extract_orders(frame.view(), profile.view(), windows, Extraction { weights, ..how }).unwrap()
-                });
-            });
-        }
+        let input = (frame.view(), profile.view());
+        group.bench_with_input(BenchmarkId::new("optimal", orders), &windows, |b, windows| {
+            b.iter(|| extract_orders(input.0, input.1, windows, how, mapping).unwrap());
+        });
+        group.bench_with_input(BenchmarkId::new("horne", orders), &windows, |b, windows| {
+            b.iter(|| extract_orders_horne(input.0, input.1, windows, how, mapping).unwrap());
+        });
+        group.bench_with_input(BenchmarkId::new("direct", orders), &windows, |b, windows| {
+            b.iter(|| extract_direct(input.0, input.1, windows, how, mapping).unwrap());
+        });
     }
     group.finish();
 }

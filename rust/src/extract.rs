@@ -1,10 +1,10 @@
-//! Optimal extraction of straight orders, with rejection of outlying pixels.
-//!
-//! Source of the inverse-variance weights: Horne 1986, PASP 98, 609.
+//! Optimal extraction of straight orders, with rejection of outlying pixels: the default estimator.
 
 use crate::error::{Result, contiguous, require, same_shape};
+use crate::mapping::{Mapping, Maps};
 use crate::median::MedianNetwork;
 use crate::simd::{Vectorised, widest};
+use crate::spline::noise_variance;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
@@ -17,27 +17,30 @@ pub struct Window {
     pub count: usize,
 }
 
-/// Which weights a pixel's flux gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weights {
-    /// The order profile f: sum of s f over sum of f^2.
-    Profile,
-    /// f over the expected variance: sum of s f / v over sum of f^2 / v.
-    InverseVariance,
-}
-
-/// How orders are extracted.
+/// Which pixels are kept, and what noise they have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Extraction {
     /// Distance from the scaled profile, in units of the column's median distance, at which a pixel is rejected; none
     /// keeps every pixel whose distance is finite in that unit.
     pub threshold: Option<f64>,
-    /// Weights of the pixels.
-    pub weights: Weights,
-    /// Read noise of the image, in electrons.
+    /// Read noise of the image before straightening, in electrons.
     pub readnoise: f64,
     /// Photon variance of the image per electron: 1 for a single frame.
     pub photon_variance: f64,
+}
+
+impl Extraction {
+    pub(crate) fn check(&self) -> Result<()> {
+        require(self.readnoise >= 0.0 || self.readnoise.is_nan(), "readnoise", self.readnoise, "at least 0")?;
+        require(self.photon_variance >= 0.0, "photon variance", self.photon_variance, "at least 0")
+    }
+
+    /// Variance of a pixel from the electrons a model expects of it; never from its own noisy value, which would give
+    /// pixels that scattered low the greater weight.
+    #[inline(always)]
+    pub(crate) fn variance(&self, electrons: f64) -> f64 {
+        electrons.max(0.0) * self.photon_variance + self.readnoise * self.readnoise
+    }
 }
 
 /// Spectra of a fibre's orders.
@@ -55,39 +58,26 @@ pub struct Spectra {
     pub rejected: Vec<usize>,
 }
 
-/// Columns that are extracted together.
-const LANES: usize = 8;
-
-type Lanes = [f64; LANES];
-
-/// Scratch space for a block of neighbouring columns of a window: rows of lanes.
-struct Block {
-    flux: Vec<Lanes>,
-    profile: Vec<Lanes>,
-    distance: Vec<Lanes>,
-    slots: Vec<Lanes>,
-    network: MedianNetwork,
+/// Where the spectra of one order go: flux and variance by columns, shares and kept pixels by rows and columns.
+pub(crate) struct Out<'a> {
+    pub e2ds: &'a mut [f64],
+    pub variance: &'a mut [f64],
+    pub stacked: &'a mut [f32],
+    pub kept: &'a mut [u8],
 }
 
-/// Extract the orders of a straightened image with a straightened order profile.
-pub fn extract_orders(
-    image: ArrayView2<'_, f32>,
-    profile: ArrayView2<'_, f32>,
+/// Extract every order by itself; gives also what the work tells of each.
+pub(crate) fn each_order<T: Send>(
     windows: &[Window],
-    how: Extraction,
-) -> Result<Spectra> {
-    let shape = image.dim();
-    same_shape("profile", &profile, shape)?;
-    require(how.readnoise >= 0.0 || how.readnoise.is_nan(), "readnoise", how.readnoise, "at least 0")?;
-    require(how.photon_variance >= 0.0, "photon variance", how.photon_variance, "at least 0")?;
-    let (pixels, profile) = (contiguous("image", &image)?, contiguous("profile", &profile)?);
-    let columns = shape.1;
+    columns: usize,
+    work: impl Fn(Window, Out<'_>) -> T + Sync,
+) -> (Spectra, Vec<T>) {
     let total: usize = windows.iter().map(|w| w.count).sum();
     let mut e2ds = Array2::from_elem((windows.len(), columns), f64::NAN);
     let mut variance = e2ds.clone();
     let mut e2dsll = Array2::from_elem((total, columns), f32::NAN);
     let mut e2dscc = Array2::zeros((total, columns));
-    let mut rejected = vec![0; windows.len()];
+    let mut told = Vec::new();
     if let (Some(e2ds), Some(variance), Some(mut stacked), Some(mut kept)) =
         (e2ds.as_slice_mut(), variance.as_slice_mut(), e2dsll.as_slice_mut(), e2dscc.as_slice_mut())
     {
@@ -98,30 +88,78 @@ pub fn extract_orders(
             orders.push((window, head, kept_head));
             (stacked, kept) = (tail, kept_tail);
         }
-        orders
+        told = orders
             .into_par_iter()
             .zip(e2ds.par_chunks_mut(columns.max(1)))
             .zip(variance.par_chunks_mut(columns.max(1)))
-            .zip(rejected.par_iter_mut())
-            .for_each(|((((window, stacked, kept), e2ds), variance), rejected)| {
-                widest(Order { pixels, profile, shape, window, how, e2ds, variance, stacked, kept });
-                *rejected = kept.iter().filter(|&&k| k == 0).count();
-            });
+            .map(|(((window, stacked, kept), e2ds), variance)| {
+                let word = work(window, Out { e2ds, variance, stacked, kept: &mut *kept });
+                (kept.iter().filter(|&&k| k == 0).count(), word)
+            })
+            .collect();
     }
-    Ok(Spectra { e2ds, variance, e2dsll, e2dscc, rejected })
+    let (rejected, told) = told.into_iter().unzip();
+    (Spectra { e2ds, variance, e2dsll, e2dscc, rejected }, told)
+}
+
+/// Columns that are extracted together.
+const LANES: usize = 8;
+
+type Lanes = [f64; LANES];
+
+/// Standard deviation of the median of n absolute values of normal noise, in units of that median and of 1 / sqrt(n).
+pub(crate) const MEDIAN_SCATTER: f64 = 1.166;
+
+/// As many distances are taken to be behind a limit at least: of fewer it would be as uncertain as it is large.
+pub(crate) const LEAST_VALID: f64 = 5.0;
+
+/// Scratch space for a block of neighbouring columns of a window: rows of lanes.
+struct Block {
+    flux: Vec<Lanes>,
+    profile: Vec<Lanes>,
+    smoothing: Vec<Lanes>,
+    distance: Vec<Lanes>,
+    slots: Vec<Lanes>,
+    network: MedianNetwork,
+}
+
+/// A straightened image and its order profile.
+#[derive(Clone, Copy)]
+pub(crate) struct Straight<'a> {
+    pub pixels: &'a [f32],
+    pub profile: &'a [f32],
+    pub maps: Maps<'a>,
+}
+
+impl<'a> Straight<'a> {
+    pub fn new(image: &'a ArrayView2<'_, f32>, profile: &'a ArrayView2<'_, f32>, maps: Maps<'a>) -> Result<Self> {
+        same_shape("profile", profile, image.dim())?;
+        Ok(Self { pixels: contiguous("image", image)?, profile: contiguous("profile", profile)?, maps })
+    }
+}
+
+/// Extract the orders of a straightened image with a straightened order profile: the sum of s f over the sum of f^2.
+///
+/// The variance is that of the flux times profile, smoothed along the order by the straightening's spline; where a pixel
+/// lies near the limit of rejection, that noise might have decided otherwise counts too.
+pub fn extract_orders(
+    image: ArrayView2<'_, f32>,
+    profile: ArrayView2<'_, f32>,
+    windows: &[Window],
+    how: Extraction,
+    mapping: Mapping<'_>,
+) -> Result<Spectra> {
+    how.check()?;
+    let source = Straight::new(&image, &profile, mapping.of(image.dim())?)?;
+    Ok(each_order(windows, image.ncols(), |window, out| widest(Order { source, window, how, out })).0)
 }
 
 /// One order's window, and where its spectra go.
 struct Order<'a> {
-    pixels: &'a [f32],
-    profile: &'a [f32],
-    shape: (usize, usize),
+    source: Straight<'a>,
     window: Window,
     how: Extraction,
-    e2ds: &'a mut [f64],
-    variance: &'a mut [f64],
-    stacked: &'a mut [f32],
-    kept: &'a mut [u8],
+    out: Out<'a>,
 }
 
 impl Vectorised for Order<'_> {
@@ -129,13 +167,14 @@ impl Vectorised for Order<'_> {
 
     #[inline(always)]
     fn call(self) {
-        let columns = self.shape.1;
+        let Out { e2ds, variance, stacked, kept } = self.out;
+        let columns = self.source.maps.shape.1;
         let mut block = Block::new(self.window.count);
         for first in (0..columns).step_by(LANES) {
-            block.gather(self.pixels, self.profile, self.shape, self.window, first);
+            block.gather(&self.source, self.window, first);
             let lanes = LANES.min(columns - first);
-            let spectra = (&mut self.e2ds[first..first + lanes], &mut self.variance[first..first + lanes]);
-            block.extract(self.how, first, columns, spectra, self.stacked, self.kept);
+            let spectra = (&mut e2ds[first..first + lanes], &mut variance[first..first + lanes]);
+            block.extract(self.how, first, columns, spectra, stacked, kept);
         }
     }
 }
@@ -145,24 +184,32 @@ impl Block {
         let empty = || vec![[0.0; LANES]; count];
         let network = MedianNetwork::new(count);
         let slots = vec![[0.0; LANES]; network.slots()];
-        Self { flux: empty(), profile: empty(), distance: empty(), slots, network }
+        Self { flux: empty(), profile: empty(), smoothing: empty(), distance: empty(), slots, network }
     }
 
     /// Read columns of the window and divide the profile by its nan-sum; ones where that is not above 0.
     ///
     /// Rows off the detector, and lanes beyond the last column, hold NaN.
     #[inline(always)]
-    fn gather(&mut self, pixels: &[f32], profile: &[f32], shape: (usize, usize), window: Window, x: usize) {
+    fn gather(&mut self, source: &Straight<'_>, window: Window, x: usize) {
+        let shape = source.maps.shape;
         let lanes = LANES.min(shape.1 - x);
         let mut total = [0.0; LANES];
         for k in 0..window.count {
             let row = window.first + k as isize;
             let on_detector = row >= 0 && (row as usize) < shape.0;
             let place = if on_detector { Some(row as usize * shape.1 + x) } else { None };
-            self.flux[k] = lanes_from(pixels, place, lanes);
-            self.profile[k] = lanes_from(profile, place, lanes);
+            self.flux[k] = lanes_from(source.pixels, place, lanes);
+            self.profile[k] = lanes_from(source.profile, place, lanes);
             for (total, value) in total.iter_mut().zip(self.profile[k]) {
                 *total += if value.is_nan() { 0.0 } else { value };
+            }
+            // Rows off the detector are not kept, whatever stands here.
+            if on_detector {
+                let shifts = lanes_from(source.maps.shifts(row as usize).0, Some(x), lanes);
+                for lane in 0..LANES {
+                    self.smoothing[k][lane] = noise_variance(source.maps.column(row as usize, x + lane, shifts[lane]));
+                }
             }
         }
         for row in &mut self.profile {
@@ -195,39 +242,74 @@ impl Block {
         }
         self.slots[..self.distance.len()].copy_from_slice(&self.distance);
         let scale = self.network.medians(&mut self.slots);
+        let (mut fluxes, mut norms) = ([f64::NAN; LANES], [f64::NAN; LANES]);
         for lane in 0..flux.len() {
-            let (mut norm, mut sum, mut noise, mut any) = (0.0, 0.0, 0.0, false);
+            let (mut norm, mut sum, mut any) = (0.0, 0.0, false);
             for k in 0..self.flux.len() {
                 let ratio = self.distance[k][lane] / scale[lane];
-                if !how.threshold.map_or(ratio.is_finite(), |limit| ratio < limit) {
+                let keeps = how.threshold.map_or(ratio.is_finite(), |limit| ratio < limit);
+                self.slots[k][lane] = f64::from(u8::from(keeps));
+                if !keeps {
                     continue;
                 }
                 let (s, f) = (self.flux[k][lane], self.profile[k][lane]);
-                let electrons = match how.weights {
-                    Weights::Profile => s,
-                    Weights::InverseVariance => amplitude[lane] * f,
-                };
-                let expected = electrons.max(0.0) * how.photon_variance + how.readnoise * how.readnoise;
-                let weight = match how.weights {
-                    Weights::Profile => f,
-                    Weights::InverseVariance => f / expected,
-                };
-                norm += weight * f;
-                sum += weight * s;
-                noise += weight * weight * expected;
-                // Held until the norm is known.
-                self.distance[k][lane] = weight * s;
+                norm += f * f;
+                sum += f * s;
                 kept[k * columns + x + lane] = 1;
                 any = true;
             }
-            (flux[lane], variance[lane]) = if any { (sum / norm, noise / (norm * norm)) } else { (f64::NAN, f64::NAN) };
-            for (k, row) in self.distance.iter().enumerate() {
+            if any {
+                (fluxes[lane], norms[lane]) = (sum / norm, norm);
+            }
+            for k in 0..self.flux.len() {
                 let place = k * columns + x + lane;
                 if kept[place] != 0 {
-                    stacked[place] = (row[lane] / norm) as f32;
+                    stacked[place] = (self.profile[k][lane] * self.flux[k][lane] / norm) as f32;
                 }
             }
         }
+        flux.copy_from_slice(&fluxes[..flux.len()]);
+        variance.copy_from_slice(&self.variances(how, &fluxes, &norms, &scale)[..flux.len()]);
+    }
+
+    /// Variances of the fluxes: of the pixels kept (not 0 in the slots), and of the choice which are.
+    ///
+    /// A pixel at distance d is kept with the probability that d + noise < limit, the noise being the pixel's and the
+    /// limit's own (a median of n distances). That noise is taken as uniform, of the same variance: then p (1 - p) is a
+    /// parabola. If the pixel changes sides, the flux moves by its residual times its weight.
+    #[inline(always)]
+    fn variances(&self, how: Extraction, flux: &Lanes, norm: &Lanes, scale: &Lanes) -> Lanes {
+        let (mut noise, mut choice, mut valid) = ([0.0; LANES], [0.0; LANES], [0.0f64; LANES]);
+        for distance in &self.distance {
+            for lane in 0..LANES {
+                valid[lane] += if distance[lane].is_nan() { 0.0 } else { 1.0 };
+            }
+        }
+        // Without a limit no pixel is near it.
+        let threshold = how.threshold.unwrap_or(f64::NAN);
+        let (mut limit, mut limit_variance) = ([0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            limit[lane] = threshold * scale[lane];
+            limit_variance[lane] = (MEDIAN_SCATTER * limit[lane]).powi(2) / valid[lane].max(LEAST_VALID);
+        }
+        for k in 0..self.flux.len() {
+            for lane in 0..LANES {
+                let (s, f, kept) = (self.flux[k][lane], self.profile[k][lane], self.slots[k][lane] > 0.0);
+                let expected = how.variance(flux[lane] * f);
+                noise[lane] += if kept { f * f * expected * self.smoothing[k][lane] } else { 0.0 };
+                let margin = limit[lane] - self.distance[k][lane];
+                let undecided = 0.25 * (1.0 - margin * margin / (3.0 * (expected + limit_variance[lane])));
+                let without = norm[lane] + if kept { -f * f } else { f * f };
+                let change = f * (s - flux[lane] * f) / without;
+                let counts = (undecided > 0.0) & (without > 0.0);
+                choice[lane] += if counts { undecided * change * change } else { 0.0 };
+            }
+        }
+        let mut variances = [0.0; LANES];
+        for lane in 0..LANES {
+            variances[lane] = noise[lane] / (norm[lane] * norm[lane]) + choice[lane];
+        }
+        variances
     }
 }
 
@@ -247,9 +329,16 @@ fn lanes_from(values: &[f32], place: Option<usize>, count: usize) -> Lanes {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::straighten::Linear;
 
-    const HOW: Extraction =
-        Extraction { threshold: Some(10.0), weights: Weights::Profile, readnoise: 3.0, photon_variance: 1.0 };
+    const HOW: Extraction = Extraction { threshold: Some(10.0), readnoise: 3.0, photon_variance: 1.0 };
+    const IDENTITY: Linear = Linear { dx: 0.0, dy: 0.0, a: 1.0, b: 0.0, c: 0.0, d: 1.0 };
+
+    fn extracted(image: &Array2<f32>, profile: &Array2<f32>, windows: &[Window], how: Extraction) -> Spectra {
+        let none = Array2::zeros(image.dim());
+        let mapping = Mapping { linear: IDENTITY, dxmap: none.view(), dymap: none.view() };
+        extract_orders(image.view(), profile.view(), windows, how, mapping).unwrap()
+    }
 
     fn scene() -> (Array2<f32>, Array2<f32>) {
         let profile = Array2::from_shape_fn((15, 4), |(y, _)| (-0.5 * ((y as f32 - 7.0) / 2.0).powi(2)).exp());
@@ -263,14 +352,11 @@ mod tests {
     fn flux_is_recovered_and_a_cosmic_rejected() {
         let (mut image, profile) = scene();
         image[[7, 2]] += 5000.0;
-        for weights in [Weights::Profile, Weights::InverseVariance] {
-            let windows = [Window { first: 0, count: 15 }];
-            let found = extract_orders(image.view(), profile.view(), &windows, Extraction { weights, ..HOW }).unwrap();
-            assert!(found.e2ds.iter().all(|v| (v - 1000.0).abs() < 2.0), "{:?}", found.e2ds);
-            assert_eq!(found.e2dscc[[7, 2]], 0);
-            assert!(found.e2dsll[[7, 2]].is_nan());
-            assert!(found.variance[[0, 0]] > 1000.0);
-        }
+        let found = extracted(&image, &profile, &[Window { first: 0, count: 15 }], HOW);
+        assert!(found.e2ds.iter().all(|v| (v - 1000.0).abs() < 2.0), "{:?}", found.e2ds);
+        assert_eq!(found.e2dscc[[7, 2]], 0);
+        assert!(found.e2dsll[[7, 2]].is_nan());
+        assert!(found.variance[[0, 0]] > 1000.0);
     }
 
     #[test]
@@ -278,7 +364,7 @@ mod tests {
         let (mut image, profile) = scene();
         image.column_mut(1).fill(f32::NAN);
         let windows = [Window { first: -3, count: 15 }, Window { first: 40, count: 2 }];
-        let found = extract_orders(image.view(), profile.view(), &windows, HOW).unwrap();
+        let found = extracted(&image, &profile, &windows, HOW);
         assert!(found.e2dsll[[0, 0]].is_nan());
         assert!(found.e2ds[[0, 0]].is_finite() && found.e2ds[[0, 1]].is_nan());
         assert!(found.e2ds.row(1).iter().all(|v| v.is_nan()));
@@ -290,7 +376,7 @@ mod tests {
         let (mut image, profile) = scene();
         image[[7, 2]] += 5000.0;
         let windows = [Window { first: 5, count: 5 }];
-        let found = extract_orders(image.view(), profile.view(), &windows, Extraction { threshold: None, ..HOW });
-        assert_eq!(found.unwrap().rejected, [0]);
+        let found = extracted(&image, &profile, &windows, Extraction { threshold: None, ..HOW });
+        assert_eq!(found.rejected, [0]);
     }
 }

@@ -6,11 +6,14 @@
 pub mod background;
 pub mod calibrate;
 pub mod combine;
+pub mod direct;
 pub mod error;
 pub mod extract;
 pub mod fitsfile;
+pub mod horne;
 pub mod hotpixels;
 pub mod interpolate;
+pub mod mapping;
 pub mod median;
 pub mod outliers;
 mod parallel;

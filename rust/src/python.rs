@@ -3,16 +3,19 @@
 use crate::background::{background_map, global_background, subtract_background};
 use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use crate::combine::{Method, combine};
+use crate::direct::extract_direct;
 use crate::error::KernelError;
-use crate::extract::{Extraction, Weights, Window, extract_orders};
+use crate::extract::{Extraction, Spectra, Window, extract_orders};
 use crate::fitsfile::{Hdu, Values, write_fits};
+use crate::horne::extract_orders_horne;
+use crate::mapping::Mapping;
 use crate::outliers::{box_medians, effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
 use crate::straighten::{Linear, straighten};
 use crate::trust_region::Limits;
-use crate::windows::{Mapping, window_planes};
+use crate::windows::window_planes;
 use ndarray::ArrayView2;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -293,21 +296,54 @@ fn py_extract_orders<'py>(
     windows: Vec<(isize, usize)>,
     threshold: Option<f64>,
     inverse_variance: bool,
-    readnoise: f64,
-    photon_variance: f64,
+    noise: (f64, f64),
+    linear: [f64; 6],
+    dxmap: PyReadonlyArray2<'py, f32>,
+    dymap: PyReadonlyArray2<'py, f32>,
 ) -> PyResult<SpectraArrays<'py>> {
-    let windows: Vec<Window> = windows.into_iter().map(|(first, count)| Window { first, count }).collect();
-    let weights = if inverse_variance { Weights::InverseVariance } else { Weights::Profile };
-    let how = Extraction { threshold, weights, readnoise, photon_variance };
+    let (windows, how) = (self::windows(windows), extraction(threshold, noise));
+    let mapping = Mapping { linear: self::linear(linear), dxmap: dxmap.as_array(), dymap: dymap.as_array() };
     let (image, profile) = (image.as_array(), profile.as_array());
-    let found = compute(py, || extract_orders(image, profile, &windows, how))?;
-    Ok((
+    let kernel = if inverse_variance { extract_orders_horne } else { extract_orders };
+    Ok(spectra_arrays(py, compute(py, || kernel(image, profile, &windows, how, mapping))?))
+}
+
+#[pyfunction(name = "extract_direct")]
+#[allow(clippy::too_many_arguments)]
+fn py_extract_direct<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    profile: PyReadonlyArray2<'py, f32>,
+    windows: Vec<(isize, usize)>,
+    threshold: Option<f64>,
+    noise: (f64, f64),
+    linear: [f64; 6],
+    dxmap: PyReadonlyArray2<'py, f32>,
+    dymap: PyReadonlyArray2<'py, f32>,
+) -> PyResult<(SpectraArrays<'py>, Marks<'py>)> {
+    let (windows, how) = (self::windows(windows), extraction(threshold, noise));
+    let mapping = Mapping { linear: self::linear(linear), dxmap: dxmap.as_array(), dymap: dymap.as_array() };
+    let (image, profile) = (image.as_array(), profile.as_array());
+    let found = compute(py, || extract_direct(image, profile, &windows, how, mapping))?;
+    Ok((spectra_arrays(py, found.spectra), found.bad.into_pyarray(py)))
+}
+
+fn windows(windows: Vec<(isize, usize)>) -> Vec<Window> {
+    windows.into_iter().map(|(first, count)| Window { first, count }).collect()
+}
+
+fn extraction(threshold: Option<f64>, (readnoise, photon_variance): (f64, f64)) -> Extraction {
+    Extraction { threshold, readnoise, photon_variance }
+}
+
+fn spectra_arrays(py: Python<'_>, found: Spectra) -> SpectraArrays<'_> {
+    (
         found.e2ds.into_pyarray(py),
         found.variance.into_pyarray(py),
         found.e2dsll.into_pyarray(py),
         found.e2dscc.into_pyarray(py),
         found.rejected,
-    ))
+    )
 }
 
 #[pyfunction(name = "window_planes")]
@@ -320,7 +356,7 @@ fn py_window_planes<'py>(
     dxmap: PyReadonlyArray2<'py, f32>,
     dymap: PyReadonlyArray2<'py, f32>,
 ) -> PyResult<(Marks<'py>, Marks<'py>, Spectrum<'py>)> {
-    let windows: Vec<Window> = windows.into_iter().map(|(first, count)| Window { first, count }).collect();
+    let windows = self::windows(windows);
     let mapping = Mapping { linear: self::linear(linear), dxmap: dxmap.as_array(), dymap: dymap.as_array() };
     let (image, profile) = (image.as_array(), profile.as_array());
     let found = compute(py, || window_planes(image, profile, &windows, mapping))?;
@@ -443,6 +479,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_effective_readnoise, module)?)?;
     module.add_function(wrap_pyfunction!(py_straighten, module)?)?;
     module.add_function(wrap_pyfunction!(py_extract_orders, module)?)?;
+    module.add_function(wrap_pyfunction!(py_extract_direct, module)?)?;
     module.add_function(wrap_pyfunction!(py_window_planes, module)?)?;
     module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;

@@ -21,6 +21,20 @@ pub fn weights(position: f64) -> (f64, [f64; 3]) {
     (nearest, [0.5 * low * low, 0.75 - t * t, 0.5 * high * high])
 }
 
+/// Variance of the spline through white noise of variance 1, at a position.
+///
+/// From the autocorrelation of the prefilter's response K z^|m|, with z the pole and K = (1 - z) / (1 + z): at lag d it is
+/// K^2 z^|d| ((1 + z^2) / (1 - z^2) + |d|). It is 1 on the samples, 0.71 half-way between them, and 0.86 on the average.
+#[inline(always)]
+pub fn noise_variance(position: f64) -> f64 {
+    const RESPONSE: f64 = (1.0 - POLE) / (1.0 + POLE) * ((1.0 - POLE) / (1.0 + POLE));
+    const WIDTH: f64 = (1.0 + POLE * POLE) / (1.0 - POLE * POLE);
+    const LAGS: [f64; 3] = [RESPONSE * WIDTH, RESPONSE * POLE * (WIDTH + 1.0), RESPONSE * POLE * POLE * (WIDTH + 2.0)];
+    let (_, [low, middle, high]) = weights(position);
+    let same = low * low + middle * middle + high * high;
+    LAGS[0] * same + 2.0 * LAGS[1] * middle * (low + high) + 2.0 * LAGS[2] * low * high
+}
+
 /// Index of a sample mirrored about the first and the last.
 #[inline]
 pub fn mirrored(index: isize, size: usize) -> usize {
@@ -239,6 +253,22 @@ mod tests {
                 assert!((evaluate(&coefficients, i as f64) - sample).abs() < 1e-13, "{size} {i}");
             }
         }
+    }
+
+    #[test]
+    fn noise_of_the_spline_is_that_of_its_weights_on_the_samples() {
+        for position in [30.0, 30.1, 30.25, 30.5, 30.8] {
+            let squares: f64 = (0..60)
+                .map(|k| {
+                    let mut one = vec![0.0; 60];
+                    one[k] = 1.0;
+                    prefilter(&mut one);
+                    evaluate(&one, position).powi(2)
+                })
+                .sum();
+            assert!((noise_variance(position) - squares).abs() < 1e-12, "{position}: {squares}");
+        }
+        assert!((noise_variance(7.0) - 1.0).abs() < 1e-12);
     }
 
     #[test]

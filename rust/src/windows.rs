@@ -2,25 +2,14 @@
 
 use crate::error::{Result, contiguous, same_shape};
 use crate::extract::Window;
+use crate::mapping::{Mapping, Maps};
 use crate::median::nan_median;
 use crate::simd::{Vectorised, widest};
-use crate::straighten::Linear;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 /// Columns of an order that its typical profile is the median of: enough for a median of a smooth profile.
 const SAMPLES: usize = 255;
-
-/// From a straight image to the detector.
-#[derive(Debug, Clone, Copy)]
-pub struct Mapping<'a> {
-    /// The linear part.
-    pub linear: Linear,
-    /// Displacement along x, of the image's shape.
-    pub dxmap: ArrayView2<'a, f32>,
-    /// Displacement along y.
-    pub dymap: ArrayView2<'a, f32>,
-}
 
 /// What the windows of a fibre's orders lack; orders by columns.
 #[derive(Debug, Clone)]
@@ -45,9 +34,7 @@ pub fn window_planes(
 ) -> Result<WindowPlanes> {
     let shape = image.dim();
     same_shape("profile", &profile, shape)?;
-    same_shape("dxmap", &mapping.dxmap, shape)?;
-    same_shape("dymap", &mapping.dymap, shape)?;
-    let maps = (contiguous("dxmap", &mapping.dxmap)?, contiguous("dymap", &mapping.dymap)?);
+    let maps = mapping.of(shape)?;
     let (pixels, profile) = (contiguous("image", &image)?, contiguous("profile", &profile)?);
     let size = (windows.len(), shape.1);
     let (mut bad, mut off) = (Array2::from_elem(size, false), Array2::from_elem(size, false));
@@ -59,7 +46,7 @@ pub fn window_planes(
             .zip(coverage.par_chunks_mut(columns))
             .zip(windows.par_iter())
             .for_each(|(((bad, off), coverage), &window)| {
-                let order = Order { pixels, profile, shape, window, linear: mapping.linear, maps };
+                let order = Order { pixels, profile, shape, window, maps };
                 widest(Marks { order: &order, bad, off });
                 if off.contains(&true) {
                     order.cover(off, coverage);
@@ -75,8 +62,7 @@ struct Order<'a> {
     profile: &'a [f32],
     shape: (usize, usize),
     window: Window,
-    linear: Linear,
-    maps: (&'a [f32], &'a [f32]),
+    maps: Maps<'a>,
 }
 
 impl Order<'_> {
@@ -85,18 +71,8 @@ impl Order<'_> {
         usize::try_from(self.window.first + k as isize).ok().filter(|&row| row < self.shape.0)
     }
 
-    #[inline(always)]
-    fn on_detector(&self, row: usize, x: usize) -> bool {
-        let (place, linear) = (row * self.shape.1 + x, &self.linear);
-        let (column, y) = (x as f64, row as f64);
-        let source_x = linear.dx + linear.a * column + linear.b * y + f64::from(self.maps.0[place]);
-        let source_y = linear.dy + linear.c * column + linear.d * y + f64::from(self.maps.1[place]);
-        let (last_y, last_x) = (self.shape.0 as f64 - 1.0, self.shape.1 as f64 - 1.0);
-        (source_x >= 0.0) & (source_x <= last_x) & (source_y >= 0.0) & (source_y <= last_y)
-    }
-
     fn sees(&self, k: usize, x: usize) -> Option<usize> {
-        self.row(k).filter(|&row| self.on_detector(row, x)).map(|row| row * self.shape.1 + x)
+        self.row(k).filter(|&row| self.maps.on_detector(row, x)).map(|row| row * self.shape.1 + x)
     }
 
     /// Fill in the coverage of the columns that are partly or wholly off the detector.
@@ -154,8 +130,10 @@ impl Vectorised for Marks<'_> {
                 continue;
             };
             let pixels = &order.pixels[row * order.shape.1..][..order.shape.1];
-            for (x, ((bad, off), pixel)) in bad.iter_mut().zip(off.iter_mut()).zip(pixels).enumerate() {
-                let on = order.on_detector(row, x);
+            let (dx, dy) = order.maps.shifts(row);
+            let marks = bad.iter_mut().zip(off.iter_mut());
+            for (x, ((((bad, off), pixel), &dx), &dy)) in marks.zip(pixels).zip(dx).zip(dy).enumerate() {
+                let on = order.maps.within(row, x, (dx, dy));
                 *off |= !on;
                 *bad |= on & !pixel.is_finite();
             }
@@ -167,6 +145,7 @@ impl Vectorised for Marks<'_> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::straighten::Linear;
 
     const IDENTITY: Linear = Linear { dx: 0.0, dy: 0.0, a: 1.0, b: 0.0, c: 0.0, d: 1.0 };
 

@@ -90,6 +90,16 @@ def test_fluxunits(night, capsys, usual):
     assert same(Made(capsys, night, "--fluxunits=e-").e2ds, usual)
 
 
+def test_extract_method(night, capsys, usual):
+    made = {method: Made(capsys, night, "--extract-method", method).e2ds for method in ("optimal", "horne", "direct")}
+    assert same(made["optimal"], usual)
+    for method in ("horne", "direct"):
+        assert not same(made[method], usual)
+        # Scattered light under the order weighs more where its wings do.
+        assert np.nanmedian(made[method] / usual) == pytest.approx(1.0, abs=0.01)
+    assert not same(made["horne"], made["direct"])
+
+
 def test_combine(night, capsys):
     made = Made(capsys, night, "--combine", "False")
     assert [len(image["inputs"]) for image in made.summary["images"]] == [1, 1, 1, 1]

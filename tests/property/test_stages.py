@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from flatcore.blaze import fit_blaze, sinc2, sinc2_jacobian
 from flatcore.calibrate import calibrate
 from flatcore.combine import combine_frames, median_variance, product_stem
-from flatcore.extract import extract
+from flatcore.extract import OnDetector, extract
 from flatcore.fitsio import read_doubles, read_image
 from flatcore.flat import make_flat
 from flatcore.images import Exposure
@@ -182,12 +182,15 @@ class TestExtract:
         hnp.arrays(np.float32, (14, 9), elements=anything),
         hnp.arrays(np.float32, (14, 9), elements=st.one_of(st.floats(0, 1e3, width=32), st.just(np.nan))),
         st.lists(st.tuples(st.integers(-20, 20), st.integers(1, 15)), min_size=1, max_size=3),
-        st.sampled_from(["optimal", "horne"]),
+        st.sampled_from(["optimal", "horne", "direct"]),
     )
     def test_whatever_the_pixels_the_planes_agree(self, image, profile, windows, method):
         chosen = ExtractSettings(method=method)
         with np.errstate(all="ignore"):
-            found = extract("A", image, profile, windows, self.FIBER, chosen, readnoise_e=5.0, gain=1.0)
+            found = extract(
+                "A", image, profile, windows, self.FIBER, chosen,
+                on_detector=OnDetector(image, profile), readnoise_e=5.0, gain=1.0,
+            )  # fmt: skip
         rows = sum(count for _, count in windows)
         assert found.e2dsll.shape == found.e2dscc.shape == (rows, 9)
         assert found.rejected == tuple(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flatcore.extract import extract, middle_flux
+from flatcore.extract import OnDetector, extract, middle_flux
 from flatcore.instrument import Fiber
 from flatcore.settings import ExtractSettings
 from tests.twins import extract as twin
@@ -31,7 +31,7 @@ def scene(flux=2000.0, seed=4):
     return image.astype(np.float32), profile.astype(np.float32)
 
 
-def run(image, profile, half=8.0, windows=WINDOWS, photon_variance=1.0, **settings):
+def run(image, profile, half=8.0, windows=WINDOWS, photon_variance=1.0, readnoise=READNOISE, given=True, **settings):
     return extract(
         "A",
         image,
@@ -39,7 +39,8 @@ def run(image, profile, half=8.0, windows=WINDOWS, photon_variance=1.0, **settin
         windows,
         fiber(half),
         ExtractSettings(**settings),
-        readnoise_e=READNOISE,
+        on_detector=OnDetector(image, profile) if given else None,
+        readnoise_e=readnoise,
         gain=GAIN,
         photon_variance=photon_variance,
     )
@@ -80,7 +81,8 @@ class TestSpectra:
 
     def test_errors_of_a_combined_image_are_smaller(self):
         image, profile = scene()
-        one, four = (run(image, profile, photon_variance=variance) for variance in (1.0, 0.25))
+        # Without rejection: which pixels are near its limit does not depend on the noise they are said to have.
+        one, four = (run(image, profile, photon_variance=variance, rejection=1e9) for variance in (1.0, 0.25))
         np.testing.assert_array_equal(one.e2ds, four.e2ds)
         assert np.nanmedian(four.e2ds_error / one.e2ds_error) == pytest.approx(0.5, abs=0.03)
 
@@ -134,7 +136,32 @@ class TestWeights:
         assert (optimal.e2ds[good] != horne.e2ds[good]).mean() > 0.99
         np.testing.assert_allclose(np.nanmean(horne.e2ds), np.nanmean(optimal.e2ds), rtol=0.05)
         assert np.nanmedian(horne.e2ds_error) < np.nanmedian(optimal.e2ds_error)
-        np.testing.assert_array_equal(horne.e2dscc, optimal.e2dscc)
+        assert horne.e2dscc[10, 50] == 0
+
+    def test_without_read_noise_no_weight_is_infinite(self):
+        image, profile = scene(flux=60.0)
+        profile[12:14] = 0.0
+        image[:, 100:140] *= -1
+        for method in ("optimal", "horne", "direct"):
+            found = run(image, profile, method=method, readnoise=0.0)
+            good = np.arange(SHAPE[1]) != 70
+            assert np.isfinite(found.e2ds[:, good]).all() and np.isfinite(found.e2ds_error[:, good]).all()
+            flux = 60.0 * 2.5 * np.sqrt(2 * np.pi)
+            assert np.median(found.e2ds[:, :60]) == pytest.approx(flux, rel=0.05)
+            assert np.median(found.e2ds[:, 100:140]) == pytest.approx(-flux, rel=0.05)
+
+    def test_direct_needs_the_image_before_straightening(self):
+        image, profile = scene()
+        with pytest.raises(ValueError, match="before straightening"):
+            run(image, profile, method="direct", given=False)
+
+    def test_direct_of_a_straight_image_is_horne(self):
+        image, profile = scene()
+        horne, direct = (run(image, profile, method=method) for method in ("horne", "direct"))
+        np.testing.assert_allclose(direct.e2ds, horne.e2ds, rtol=1e-9)
+        np.testing.assert_allclose(direct.e2ds_error, horne.e2ds_error, rtol=1e-9)
+        np.testing.assert_array_equal(direct.e2dscc, horne.e2dscc)
+        np.testing.assert_array_equal(direct.bad, horne.bad)
 
 
 class TestSignal:

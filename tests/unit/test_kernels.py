@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flatcore import _core
-from tests.twins import background, calibrate, combine, extract, fitsfile, hotpixels, statistics, straighten
+from tests.twins import background, calibrate, combine, fitsfile, hotpixels, statistics, straighten
 from tests.twins import blaze as blaze_twin
 
 METHODS = ("median", "mean", "clipped")
@@ -130,48 +130,6 @@ def test_straighten(holes):
     expected = straighten.straighten(image, linear, dxmap, dymap)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3, equal_nan=True)
     assert np.isnan(found).any()
-
-
-@pytest.mark.parametrize("threshold", [10.0, 3.0, None])
-@pytest.mark.parametrize("half", [2, 8, 25])
-def test_extract(threshold, half):
-    rng = np.random.default_rng(half)
-    image = noisy_image((60, 50), holes=0.05)
-    image[:, 7] = np.nan
-    profile = np.exp(-0.5 * ((np.arange(60)[:, None] - 29.3) / 3) ** 2) * np.ones(50)
-    profile[rng.random(profile.shape) < 0.02] = np.nan
-    profile[:, 11] = 0.0
-    profile[20:30, 12] = 0.0
-    profile = profile.astype(np.float32)
-    windows = [(29 - half, 2 * half + 1), (-4, 9), (55, 9), (70, 3)]
-    e2ds, variance, e2dsll, e2dscc, rejected = _core.extract_orders(image, profile, windows, threshold, False, 4.0, 1.0)
-    start = 0
-    for order, (first, count) in enumerate(windows):
-        pixels, shape = (extract.window(a.astype(float), first, count) for a in (image, profile))
-        spectrum, stacked, kept, left_out = extract.extract_order(pixels, shape, threshold is not None, threshold)
-        np.testing.assert_allclose(e2ds[order], spectrum, rtol=1e-9, equal_nan=True)
-        np.testing.assert_allclose(e2dsll[start : start + count], stacked, rtol=1e-6, equal_nan=True)
-        np.testing.assert_array_equal(e2dscc[start : start + count], kept)
-        assert rejected[order] == left_out
-        start += count
-    assert np.isnan(e2ds[0, 7]) and np.isnan(e2ds[3]).all()
-    assert (variance[np.isfinite(e2ds)] > 0).all()
-
-
-def test_horne_weights_minimise_the_variance():
-    rng = np.random.default_rng(8)
-    profile = np.exp(-0.5 * ((np.arange(41) - 20.0) / 4) ** 2)
-    profile = np.repeat((profile / profile.sum())[:, None], 4000, axis=1)
-    flux, readnoise = 800.0, 6.0
-    image = rng.poisson(flux * profile) + rng.normal(0, readnoise, profile.shape)
-    arrays = image.astype(np.float32), profile.astype(np.float32)
-    scatter = {}
-    for horne in (False, True):
-        e2ds, variance, *_ = _core.extract_orders(*arrays, [(0, 41)], 10.0, horne, readnoise, 1.0)
-        scatter[horne] = e2ds[0].std()
-        assert e2ds[0].mean() == pytest.approx(flux, rel=0.02)
-        assert e2ds[0].std() == pytest.approx(math.sqrt(variance[0].mean()), rel=0.06)
-    assert scatter[True] <= scatter[False]
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 25, 50, 300])
@@ -316,6 +274,9 @@ def test_results_do_not_depend_on_the_number_of_threads_nor_on_the_instructions(
     zeros = np.zeros(image.shape, np.float32)
     columns, parameters = np.arange(101.0), [5.0, 400.0, 50.3, 1e-4, -1e-7, 3e-4]
 
+    order = (image, np.abs(image), [(3, 30), (60, 40)], 10.0)
+    mapping = ((0.3, 0.4, 1.001, 0.0, 0.0, 1.0), zeros, zeros)
+
     def everything():
         return [
             _core.combine_frames([image, image * 2, image * 3, zeros], "median", 5.0, 1.0, 0.0),
@@ -324,7 +285,10 @@ def test_results_do_not_depend_on_the_number_of_threads_nor_on_the_instructions(
             *_core.global_background(image, unlit, 32, 5),
             _core.repair_hot_pixels(image, unlit, 10.0),
             _core.straighten(image, (0.3, 0.4, 1.001, 0.0, 0.0, 1.0), zeros, zeros),
-            *_core.extract_orders(image, np.abs(image), [(3, 30), (60, 40)], 10.0, False, 3.0, 1.0)[:4],
+            *_core.extract_orders(*order, False, (3.0, 1.0), *mapping)[:4],
+            *_core.extract_orders(*order, True, (3.0, 1.0), *mapping)[:4],
+            *_core.extract_direct(*order, (3.0, 1.0), *mapping)[0][:4],
+            *_core.window_planes(*order[:3], *mapping),
             _core.sinc2_triangle(columns, 9 + np.sin(columns), parameters, [1.0] * 6, 1.0),
         ]
 

@@ -36,7 +36,7 @@ PANELS = {
     "Input": ["--data-root", "--instrument", "--no_in_qc", "--force_indir", "--listing", "--listingall"],
     "What is done": [
         "--preset", "--fiber", "--combine", "--combine-method", "--darkcorr", "--flipimage", "--resize", "--badcorr",
-        "--backsub", "--fluxunits", "--set", "--crunfile",
+        "--backsub", "--extract-method", "--fluxunits", "--set", "--crunfile",
     ],
     "Calibration files": [
         "--darkfile", "--badpixfile", "--locofile", "--orderpfile", "--shapex", "--shapey", "--shapel",
@@ -70,6 +70,7 @@ SETTINGS = {
     "resize": "calibrate.resize",
     "badcorr": "calibrate.badpix",
     "backsub": "calibrate.background",
+    "extract_method": "extract.method",
     "fluxunits": "extract.fluxunits",
     "database": "output.database",
     "plot": "output.figures",
@@ -126,6 +127,7 @@ def _file(name: str, key: str, text: str, *aliases: str) -> Callable[[_Command],
 @_switch("--resize", "Keep the profile's rows and columns only.")
 @_switch("--badcorr", "Take bad pixels out.")
 @_switch("--backsub", "Subtract the background.")
+@click.option("--extract-method", type=click.Choice(["optimal", "horne", "direct"]), help="How orders are extracted.")
 @click.option("--fluxunits", type=click.Choice(["ADU/s", "e-"]), help="Unit of E2DS-like products.")
 @_file("--darkfile", "DARKREF", "Dark.")
 @_file("--badpixfile", "BADPIX", "Bad pixels.")

@@ -3,9 +3,12 @@
 pub use flatcore::background::{global_background, subtract_background};
 pub use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 pub use flatcore::combine::{Method, combine};
-pub use flatcore::extract::{Extraction, Spectra, Weights, Window, extract_orders};
+pub use flatcore::direct::extract_direct;
+pub use flatcore::extract::{Extraction, Spectra, Window, extract_orders};
 pub use flatcore::fitsfile::{Hdu, Values, write_fits};
+pub use flatcore::horne::extract_orders_horne;
 pub use flatcore::hotpixels::repair_hot_pixels;
+pub use flatcore::mapping::Mapping;
 pub use flatcore::median::{LANES, MedianNetwork, nan_median, running_nan_median};
 pub use flatcore::outliers::{effective_readnoise, outliers, quantile, robust_sigma, slow_part};
 pub use flatcore::pixels::{PixelFile, PixelLayout};

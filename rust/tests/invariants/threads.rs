@@ -20,9 +20,12 @@ fn every_kernel() -> Vec<u64> {
     let mask = other.mapv(|v| u8::from(v < 600.0));
     let profile = other.mapv(|v| v.max(1.0) / 1000.0);
     let (dxmap, dymap) = (image.mapv(|v| (v / 100.0).sin()), other.mapv(|v| (v / 100.0).cos()));
-    let how = Extraction { threshold: Some(5.0), weights: Weights::Profile, readnoise: 3.0, photon_variance: 1.0 };
+    let how = Extraction { threshold: Some(5.0), readnoise: 3.0, photon_variance: 1.0 };
     let windows: Vec<Window> = (-1..9).map(|k| Window { first: 7 * k, count: 6 }).collect();
-    let spectra = extract_orders(image.view(), profile.view(), &windows, how).unwrap();
+    let mapping = Mapping { linear: IDENTITY, dxmap: dxmap.view(), dymap: dymap.view() };
+    let spectra = extract_orders(image.view(), profile.view(), &windows, how, mapping).unwrap();
+    let weighed = extract_orders_horne(image.view(), profile.view(), &windows, how, mapping).unwrap();
+    let direct = extract_direct(image.view(), profile.view(), &windows, how, mapping).unwrap();
     let background = global_background(image.view(), mask.view(), 8, 5).unwrap();
     let steps = ToElectrons {
         bounds: Some(Bounds { low: 410.0, high: 1200.0 }),
@@ -40,8 +43,12 @@ fn every_kernel() -> Vec<u64> {
         background.map,
         repair_hot_pixels(image.view(), mask.view(), 10.0).unwrap(),
         straighten(image.view(), IDENTITY, dxmap.view(), dymap.view()).unwrap(),
-        spectra.e2dsll,
+        spectra.e2dsll.clone(),
+        weighed.e2dsll.clone(),
+        direct.spectra.e2dsll.clone(),
     ]);
-    let doubles = background.cells.iter().chain(&spectra.e2ds).chain(&spectra.variance).map(|v| v.to_bits());
+    let all = [&spectra, &weighed, &direct.spectra];
+    let spectra = all.iter().flat_map(|found| found.e2ds.iter().chain(&found.variance));
+    let doubles = background.cells.iter().chain(spectra).map(|v| v.to_bits());
     images.iter().flatten().map(|v| u64::from(v.to_bits())).chain(doubles).collect()
 }

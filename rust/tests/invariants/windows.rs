@@ -1,7 +1,7 @@
 //! What the windows of orders lack.
 
 use crate::prelude::*;
-use flatcore::windows::{Mapping, window_planes};
+use flatcore::windows::window_planes;
 
 prop_compose! {
     fn moves()(dx in -3.0..3.0f64, dy in -3.0..3.0f64, b in -0.1..0.1f64, c in -0.1..0.1f64) -> Linear {
