@@ -62,7 +62,7 @@ def figures_of(pair: Pair, combining: str, extracting: str) -> Iterator[FiberFig
 
         found, twin = spectra(noisy), spectra(quiet)
         # Light alone: nothing of it is an outlier.
-        lit, even = (spectra(stage, rejection=1e9).e2ds for stage in (pair.lit, pair.even))
+        lit, even = (spectra(stage, rejection=1e9) for stage in (pair.lit, pair.even))
         response = pair.truth[f"response_{fiber}"]
         flat, quiet_flat = flat_of(found, geometry), flat_of(twin, geometry)
         limit = np.sqrt(frames * electrons_in(quiet, geometry.windows[fiber]))
@@ -79,7 +79,9 @@ def figures_of(pair: Pair, combining: str, extracting: str) -> Iterator[FiberFig
             noise=_by_order(excess, _fast_scatter),
             binned_noise=_by_order(excess, _binned_scatter),
             pulls=pulls[np.isfinite(pulls)],
-            flat_bias=_by_order(quiet_flat.flat / (response if extracting == "optimal" else lit / even), _fast_scatter),
+            flat_bias=_by_order(
+                quiet_flat.flat / (response if extracting == "optimal" else lit.e2ds / even.e2ds), _fast_scatter
+            ),
             response_bias=_by_order(quiet_flat.flat / response, _fast_scatter),
             blaze_bias=_by_order(blaze, lambda row: float(np.sqrt(np.mean((row - 1) ** 2)))),
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.images import BackgroundMaps, CalibratedImage, Exposure, Image, Mask
-from flatcore.instrument import Background, Detector
+from flatcore.instrument import Background, Detector, Flip
 from flatcore.settings import CalibrateSettings
 
 
@@ -87,7 +88,38 @@ def calibrate(
         electrons = _core.repair_hot_pixels(electrons, known, settings.hot_threshold)
     if settings.bounds:
         electrons = _core.apply_bounds(electrons, low * factor, high * factor)
-    return CalibratedImage(electrons, _core.effective_readnoise(electrons, unlit), maps)
+    saturated = saturated_pixels(image, high, flip, rows, columns)
+    return CalibratedImage(electrons, _core.effective_readnoise(electrons, unlit), maps, saturated)
+
+
+def saturated_pixels(
+    image: Image, limit: float, flip: Flip, rows: tuple[int, int], columns: tuple[int, int]
+) -> NDArray[np.int_]:
+    """Find the pixels above a limit, in the frame of the calibrations.
+
+    Parameters
+    ----------
+    image
+        Raw rows by columns.
+    limit
+        In the image's unit.
+    flip
+        Axes reversed.
+    rows, columns
+        Kept after the flip, half-open.
+
+    Returns
+    -------
+    ndarray of int
+        Rows and columns; pixels by 2.
+    """
+    with np.errstate(invalid="ignore"):
+        y, x = np.divmod(np.flatnonzero(image > limit), image.shape[1])
+    y = image.shape[0] - 1 - y if flip in ("y", "both") else y
+    x = image.shape[1] - 1 - x if flip in ("x", "both") else x
+    found = np.stack([y - rows[0], x - columns[0]], axis=1)
+    kept: NDArray[np.int_] = found[((found >= 0) & (found < [rows[1] - rows[0], columns[1] - columns[0]])).all(axis=1)]
+    return kept
 
 
 def subtract_background(image: Image, unlit: Mask, background: Background, passes: int = 5) -> BackgroundMaps:

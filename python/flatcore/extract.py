@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore import _core
-from flatcore.images import Image, Transform
+from flatcore.images import Image, Mask, Transform
 from flatcore.instrument import Fiber
 from flatcore.settings import ExtractSettings
 from flatcore.spectra import FiberSpectra, Spectra
@@ -93,9 +93,12 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
         if on_detector is None:
             raise ValueError("method direct: the image and profile before straightening are missing")
         spectra, bad = _core.extract_direct(on_detector.image, on_detector.profile, windows, threshold, noise, *mapping)
+        # A pixel of the detector has shares in many: a column with bad ones does not tell which others were rejected.
+        outlying = _outlying(None, spectra[3], windows) & ~bad
     else:
         horne = settings.method == "horne"
         spectra = _core.extract_orders(image, profile, windows, threshold, horne, noise, *mapping)
+        outlying = _outlying(image, spectra[3], windows)
     e2ds, variance, e2dsll, e2dscc, rejected = spectra
     flux = middle_flux(e2ds)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -114,9 +117,24 @@ def extract(  # noqa: PLR0917 - six things go in, each of its own kind
         saturated=level > settings.saturation_adu,
         readnoise_e=readnoise_e,
         bad=bad,
+        outlying=outlying,
         off_detector=off_detector,
         coverage=coverage,
     )
+
+
+def _outlying(image: Image | None, kept: Mask, windows: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Columns whose window holds a pixel that was not kept although it has a value; where no image is given, any."""
+    found = np.zeros((len(windows), kept.shape[1]), bool)
+    start = 0
+    for i, (first, count) in enumerate(windows):
+        left_out = kept[start : start + count] == 0
+        if image is not None:
+            seen = slice(max(-first, 0), max(min(count, image.shape[0] - first), 0))
+            left_out = left_out[seen] & np.isfinite(image[first + seen.start : max(first + seen.stop, 0)])
+        found[i] = left_out.any(axis=0)
+        start += count
+    return found
 
 
 def unmoved(shape: tuple[int, ...]) -> Transform:

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,14 @@ def read_pixels(image: FitsImage) -> NDArray[np.float32]:
     """Read an opened image as physical values, float32."""
     try:
         return _core.read_pixels(image.location.source())
+    except OSError as error:
+        raise InputError(str(error)) from error
+
+
+def read_rows(image: FitsImage, rows: Sequence[int]) -> NDArray[np.float32]:
+    """Read some rows of an opened image as physical values, float32."""
+    try:
+        return _core.read_rows(image.location.source(), list(rows))
     except OSError as error:
         raise InputError(str(error)) from error
 

@@ -9,10 +9,18 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.settings import FlatSettings
-from flatcore.spectra import BlazeFit, FiberFlat, FiberSpectra, Reason
+from flatcore.spectra import BlazeFit, FiberFlat, FiberSpectra, Reason, Reasons, Rung
+
+# What says how an order's blaze was come by, on all its columns.
+DOUBTFUL = {Rung.PREDICTED: Reason.PREDICTED, Rung.SPLINE: Reason.SPLINE}
 
 
-def make_flat(spectra: FiberSpectra, fits: Sequence[BlazeFit], settings: FlatSettings, rows: int) -> FiberFlat:
+def make_flat(
+    spectra: FiberSpectra,
+    fits: Sequence[BlazeFit],
+    settings: FlatSettings,
+    saturated: NDArray[np.bool_] | None = None,
+) -> FiberFlat:
     """Make the flat of a fibre: E2DS over blaze, NaN where it is an outlier.
 
     Parameters
@@ -23,8 +31,8 @@ def make_flat(spectra: FiberSpectra, fits: Sequence[BlazeFit], settings: FlatSet
         The orders' blaze fits.
     settings
         Limits of the masks, and whether the slow part is divided out.
-    rows
-        Rows of the detector image, for windows that reach off it.
+    saturated
+        Orders by columns: whether a pixel of the window was saturated.
 
     Returns
     -------
@@ -33,21 +41,24 @@ def make_flat(spectra: FiberSpectra, fits: Sequence[BlazeFit], settings: FlatSet
     """
     blaze = np.stack([fit.blaze for fit in fits])
     blaze_error = np.stack([fit.blaze_error for fit in fits])
-    reasons = _window_reasons(spectra, rows)
+    reasons = _window_reasons(spectra)
+    if saturated is not None:
+        reasons[saturated] |= np.int16(Reason.SATURATED)
     e2ds = np.where(np.isnan(blaze), np.nan, spectra.e2ds)
     flat = e2ds / blaze
     rms_before, rms = np.full(len(fits), np.nan), np.full(len(fits), np.nan)
     for i, fit in enumerate(fits):
-        reasons[i] |= (
-            np.uint8(Reason.NO_FIT) if fit.problem else np.where(np.isnan(fit.blaze), np.uint8(Reason.LOW_BLAZE), 0)
-        )
+        reasons[i] |= np.where(fit.low, np.int16(Reason.LOW_BLAZE), np.int16(0))
+        reasons[i, np.isnan(fit.blaze) & ~fit.low] |= np.int16(Reason.NO_BLAZE)
+        if fit.rung in DOUBTFUL:
+            reasons[i] |= np.int16(DOUBTFUL[fit.rung])
         rms_before[i] = _core.robust_sigma(flat[i, fit.fitted])
         for reason, sigmas, limit in (
             (Reason.OUTLIER_SIGMA, settings.sigma_cut, np.inf),
             (Reason.OUTLIER_LIMIT, np.inf, settings.limit),
         ):
-            reasons[i, _core.outliers(flat[i], rms_before[i], sigmas, limit)] |= np.uint8(reason)
-    masked = (reasons & np.uint8(Reason.OUTLIER_SIGMA | Reason.OUTLIER_LIMIT)) != 0
+            reasons[i, _core.outliers(flat[i], rms_before[i], sigmas, limit)] |= np.int16(reason)
+    masked = (reasons & np.int16(Reason.OUTLIER_SIGMA | Reason.OUTLIER_LIMIT)) != 0
     for plane in (flat, blaze, e2ds, blaze_error):
         plane[masked] = np.nan
     flat_error = spectra.e2ds_error / blaze
@@ -71,15 +82,11 @@ def make_flat(spectra: FiberSpectra, fits: Sequence[BlazeFit], settings: FlatSet
     )
 
 
-def _window_reasons(spectra: FiberSpectra, rows: int) -> NDArray[np.uint8]:
+def _window_reasons(spectra: FiberSpectra) -> Reasons:
     """Say what the pixels of each column's window lack."""
-    reasons = np.zeros(spectra.e2ds.shape, np.uint8)
-    start = 0
-    for i, (first, count) in enumerate(spectra.windows):
-        kept = spectra.e2dscc[start : start + count]
-        start += count
-        reasons[i, (kept == 0).any(axis=0)] |= np.uint8(Reason.REJECTED)
-        if first < 0 or first + count > rows:
-            reasons[i] |= np.uint8(Reason.OFF_DETECTOR)
-    reasons[np.isnan(spectra.e2ds)] |= np.uint8(Reason.NO_DATA)
+    reasons = np.zeros(spectra.e2ds.shape, np.int16)
+    reasons[spectra.off_detector] |= np.int16(Reason.OFF_DETECTOR)
+    reasons[spectra.bad] |= np.int16(Reason.BAD_PIXEL)
+    reasons[spectra.outlying] |= np.int16(Reason.REJECTED)
+    reasons[np.isnan(spectra.e2ds)] |= np.int16(Reason.NO_DATA)
     return reasons

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["Hdu", "Header", "image_hdu", "primary_hdu", "primary_header", "table_hdu"]
 
 # What BITPIX says of the values of an image.
-BITPIX = {"u1": 8, "f4": -32, "f8": -64}
+BITPIX = {"u1": 8, "i2": 16, "f4": -32, "f8": -64}
 # Form of a table's column, and its values in the file, by kind of array; text has the width of its longest entry.
 COLUMN_FORMS = {"f": ("D", ">f8"), "i": ("J", ">i4"), "u": ("J", ">i4"), "b": ("L", "u1")}
 # Keywords without a value.
@@ -35,7 +35,7 @@ class Hdu:
     header
         Text in whole blocks of 2880 bytes, with cards CHECKSUM and DATASUM for the kernel to fill in.
     values
-        Of an image, uint8, float32 or float64; of a table the bytes of its rows; empty for a header alone.
+        Of an image, uint8, int16, float32 or float64; of a table the bytes of its rows; empty for a header alone.
     """
 
     header: bytes
@@ -71,7 +71,7 @@ def image_hdu(data: NDArray[Any], name: str = "", keywords: Mapping[str, Any] | 
     Parameters
     ----------
     data
-        uint8, float32 or float64.
+        uint8, int16, float32 or float64.
     name
         EXTNAME; none if empty.
     keywords

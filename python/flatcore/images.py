@@ -143,11 +143,14 @@ class CalibratedImage:
         Effective read noise, measured on the unlit pixels [electrons].
     background
         The maps, where the background was subtracted.
+    saturated
+        Rows and columns of the pixels above the saturation level; pixels by 2.
     """
 
     image: Image
     readnoise_e: float
     background: BackgroundMaps | None
+    saturated: NDArray[np.int_]
 
 
 @dataclass(frozen=True)

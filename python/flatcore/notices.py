@@ -24,25 +24,31 @@ def selection_notices(selected: FrameSet, dark: Sequence[str], profile: Profile,
 
 
 def fiber_notices(result: FiberResult, settings: Settings) -> list[str]:
-    """Tell of orders without a blaze, saturated orders, and failed quality checks."""
+    """Tell of what is remarkable in an order, of saturated orders, and of failed quality checks."""
     name = result.spectra.fiber
-    notices = [
-        f"fibre {name}, order {order}: no blaze: {fit.problem}"
-        for order, fit in enumerate(result.flat.fits)
-        if fit.problem
-    ]
+    notices = [f"fibre {name}, order {order}: {words}" for order, words in enumerate(result.qc.words) if words]
     if result.spectra.saturated.any():
         orders = ", ".join(str(order) for order in np.flatnonzero(result.spectra.saturated))
         notices.append(f"fibre {name}: orders {orders} are above {settings.extract.saturation_adu:g} ADU")
-    return notices + qc_notices(result.qc)
+    return notices + qc_notices(result.qc) + warnings(result.qc)
 
 
 def qc_notices(qc: FiberQc) -> list[str]:
-    """Tell of failed quality checks."""
+    """Tell of failed quality checks that decide."""
     return [
         f"fibre {qc.fiber} fails quality control: {check.name} = {check.value:.5f}, asked for {check.limit}"
+        f"{f' ({check.words})' if check.words else ''}"
         for check in qc.checks
-        if not check.passed
+        if check.decisive and not check.passed
+    ]
+
+
+def warnings(qc: FiberQc) -> list[str]:
+    """Tell of failed quality checks that do not decide."""
+    return [
+        f"fibre {qc.fiber}: {check.words or check.limit} ({check.name} = {check.value:.5f})"
+        for check in qc.checks
+        if not check.decisive and not check.passed
     ]
 
 

@@ -19,6 +19,7 @@ from flatcore.caldb.keys import unix_of_mjd
 from flatcore.calibrate import calibrate
 from flatcore.clock import Clock, Progress
 from flatcore.combine import combine
+from flatcore.diagnostics import diagnose
 from flatcore.errors import CalibrationError, QualityError
 from flatcore.extract import OnDetector, extract
 from flatcore.fitsio import FitsImage
@@ -29,16 +30,21 @@ from flatcore.instrument import Profile
 from flatcore.locks import night_lock
 from flatcore.night import Night, prepared
 from flatcore.notices import failures, fiber_notices, selection_notices
+from flatcore.previous import changes, find_previous
 from flatcore.qc import check_fiber
 from flatcore.request import NightRequest
-from flatcore.results import FiberResult, ImageResult, NightResult
+from flatcore.results import FiberResult, FrameCheck, ImageResult, NightResult
 from flatcore.settings import Changes, Settings
-from flatcore.straighten import straighten
+from flatcore.stability import check_frames, drift
+from flatcore.straighten import columns_of, straight_positions, straighten
 
 log = logging.getLogger("flatcore")
 
 # Calibrations of one night have the same time, but for the rounding of MJD.
 SAME_TIME_S = 1.0
+
+# Columns that see less than this share of the order's light are not fitted: their flux falls with it.
+LEAST_COVERAGE = 0.99
 
 # Level of output.debug from which intermediate arrays are kept.
 KEEP_INTERMEDIATES = 2
@@ -59,6 +65,29 @@ class _Run:
         for text in notices:
             log.warning(text)
         self.warnings.extend(notices)
+
+
+@dataclass(frozen=True)
+class _StraightImage:
+    """An image ready for extraction.
+
+    Attributes
+    ----------
+    pixels
+        Straightened [electrons].
+    calibrated
+        The same on the detector.
+    saturated
+        Rows and columns of saturated pixels; pixels by 2.
+    combined, frames
+        What it was made of, and how each frame compares.
+    """
+
+    pixels: Image
+    calibrated: CalibratedImage
+    saturated: NDArray[np.int_]
+    combined: CombinedImage
+    frames: tuple[FrameCheck, ...]
 
 
 def run_night(
@@ -187,7 +216,8 @@ def _make(night: Night, groups: list[tuple[FitsImage, ...]], first: Future[Combi
         for i, group in enumerate(groups):
             with night.clock.stage("combine"):
                 combined = _combined(group, night) if i else first.result()
-            images.append(_make_image(combined, run, unkept))
+                frames = check_frames(group, combined, night.profile.qc.max_frame_change)
+            images.append(_make_image(combined, frames, run, unkept))
             unkept = {}
         if saves and night.settings.output.database:
             with night.clock.stage("database"):
@@ -209,11 +239,13 @@ def _groups(selected: FrameSet, settings: Settings) -> list[tuple[FitsImage, ...
     return [selected.frames] if settings.combine.frames else [(frame,) for frame in selected.frames]
 
 
-def _make_image(combined: CombinedImage, run: _Run, unkept: Mapping[str, Image]) -> ImageResult:
+def _make_image(
+    combined: CombinedImage, frames: tuple[FrameCheck, ...], run: _Run, unkept: Mapping[str, Image]
+) -> ImageResult:
     """From the combined frames to products; ``unkept`` are the straightened profiles to keep as products."""
     night, loaded = run.night, run.calibrations
     clock, profile, settings = night.clock, night.profile, night.settings
-    with products.ProductWriter(combined, run.context, clock) as writer:
+    with products.ProductWriter(combined, run.context, clock, frames) as writer:
         writer.add_profiles(unkept)
         with clock.stage("calibrate"):
             calibrated = calibrate(
@@ -229,9 +261,16 @@ def _make_image(combined: CombinedImage, run: _Run, unkept: Mapping[str, Image])
         writer.add_background(calibrated.background)
         with clock.stage("straighten"):
             straight = straighten(calibrated.image, loaded.transform)
+        image = _StraightImage(
+            straight,
+            calibrated,
+            straight_positions(calibrated.saturated, loaded.transform),
+            combined,
+            frames,
+        )
         results: dict[str, FiberResult] = {}
         for name in night.lit:
-            results[name] = _make_fiber(name, straight, calibrated, combined, run)
+            results[name] = _make_fiber(name, image, run)
             writer.add_fiber(results[name])
         written = writer.finish()
     if settings.output.save and settings.output.debug >= KEEP_INTERMEDIATES:
@@ -243,6 +282,7 @@ def _make_image(combined: CombinedImage, run: _Run, unkept: Mapping[str, Image])
         inputs=combined.inputs,
         header=combined.header,
         readnoise_e=calibrated.readnoise_e,
+        frames=frames,
         fibers=results,
         products=written,
         calibrated=calibrated if keeps else None,
@@ -277,37 +317,45 @@ def _straight_profiles(
     return made, unkept
 
 
-def _make_fiber(
-    name: str, straight: Image, calibrated: CalibratedImage, combined: CombinedImage, run: _Run
-) -> FiberResult:
-    """Extract a fibre, fit its blaze, make its flat and check it."""
-    night, columns = run.night, straight.shape[1]
-    fiber = night.profile.fibers[name]
+def _make_fiber(name: str, image: _StraightImage, run: _Run) -> FiberResult:
+    """Extract a fibre, find its blaze, make its flat and check it."""
+    night, combined, columns = run.night, image.combined, image.pixels.shape[1]
+    profile, settings = night.profile, night.settings
+    fiber = profile.fibers[name]
     with night.clock.stage("extract"):
         moved = localisation.move_traces(run.traces[name], run.calibrations.transform.linear, columns)
         windows = localisation.order_windows(localisation.straight_rows(moved, columns), fiber)
         spectra = extract(
             name,
-            straight,
+            image.pixels,
             run.straight_profiles[fiber.localisation],
             windows,
             fiber,
-            night.settings.extract,
+            settings.extract,
             transform=run.calibrations.transform,
-            on_detector=OnDetector(calibrated.image, run.calibrations.profiles[fiber.localisation]),
-            readnoise_e=calibrated.readnoise_e,
-            gain=night.profile.detector.gain,
+            on_detector=OnDetector(image.calibrated.image, run.calibrations.profiles[fiber.localisation]),
+            readnoise_e=image.calibrated.readnoise_e,
+            gain=profile.detector.gain,
             photon_variance=combined.photon_variance,
         )
     with night.clock.stage("blaze"):
         fits = fit_orders(
-            spectra.e2ds, night.profile.blaze, night.settings.blaze, night.request.threads or _core.threads()
+            spectra.e2ds,
+            profile.blaze,
+            settings.blaze,
+            night.request.threads or _core.threads(),
+            errors=spectra.e2ds_error,
+            lost=spectra.coverage < LEAST_COVERAGE,
         )
     with night.clock.stage("flat"):
-        flat = make_flat(spectra, fits, night.settings.flat, straight.shape[0])
-        qc = check_fiber(flat, night.profile.qc)
-    result = FiberResult(spectra, flat, qc)
-    run.warn(fiber_notices(result, night.settings))
+        flat = make_flat(spectra, fits, settings.flat, columns_of(image.saturated, windows, columns))
+        diagnostics = diagnose(spectra, flat, len(combined.inputs))
+        previous, notice = find_previous(night.database, name, combined.mjd_mid, settings.calibration.max_age_days)
+        change = changes(flat, previous) if previous else None
+        qc = check_fiber(flat, profile.qc, diagnostics, change=change, frames=image.frames, drift=drift(image.frames))
+    result = FiberResult(spectra, flat, diagnostics, change, qc)
+    run.warn([notice] if notice else [])
+    run.warn(fiber_notices(result, settings))
     return result
 
 

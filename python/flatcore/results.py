@@ -14,13 +14,92 @@ from flatcore.spectra import FiberFlat, FiberSpectra
 
 
 @dataclass(frozen=True)
+class FrameCheck:
+    """A frame held to the combined image.
+
+    Attributes
+    ----------
+    name, mjd_mid
+        The frame.
+    level
+        Median ratio of its lit pixels to the combined image's; NaN where nothing is lit.
+    spread
+        Largest departure from the level in a part of the image.
+    words
+        What is wrong with it; empty where nothing is.
+    """
+
+    name: str
+    mjd_mid: float
+    level: float
+    spread: float
+    words: str
+
+
+@dataclass(frozen=True)
+class FiberDiagnostics:
+    """How good each order of a fibre is; one value per order, NaN where there is none.
+
+    Attributes
+    ----------
+    chi2
+        Reduced chi^2 of the unfiltered spectrum about the blaze, from photon and read noise: what is above 1 is the
+        pixels' response, or a misfit.
+    residual_rms
+        Rms of the spectrum about the blaze over the fitted columns, over the blaze's maximum.
+    snr_measured
+        1 / scatter of the flat from pixel to pixel, where the blaze is above half its maximum.
+    snr_photon
+        The same if there were nothing but the photons of all frames.
+    snr_ratio
+        Measured over photon-limited.
+    fringe_amplitude, fringe_period, fringe_chance
+        Strongest wave of the flat, its period [pixels], and the probability that noise alone made it.
+    """
+
+    chi2: NDArray[np.float64]
+    residual_rms: NDArray[np.float64]
+    snr_measured: NDArray[np.float64]
+    snr_photon: NDArray[np.float64]
+    snr_ratio: NDArray[np.float64]
+    fringe_amplitude: NDArray[np.float64]
+    fringe_period: NDArray[np.float64]
+    fringe_chance: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FiberChange:
+    """How a fibre's flat and blaze differ from an earlier night's; one value per order, NaN where there is none.
+
+    Attributes
+    ----------
+    name, age_days
+        The earlier flat.
+    flat
+        Scatter of the ratio of the flats from pixel to pixel.
+    blaze
+        Change of the blaze's shape: 95 % of its columns changed by less.
+    level
+        Ratio of the blazes' levels: the lamp.
+    """
+
+    name: str
+    age_days: float
+    flat: NDArray[np.float64]
+    blaze: NDArray[np.float64]
+    level: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class QcCheck:
-    """One quality check: what was measured, what was asked, and whether it holds."""
+    """One quality check: what was measured, what was asked, whether it holds, and whether the fibre fails with it."""
 
     name: str
     value: float
     limit: str
     passed: bool
+    decisive: bool = True
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,16 +112,19 @@ class FiberQc:
         Checks of the whole fibre.
     orders
         Verdict per order: pass, fail, or skipped.
+    words
+        Per order, what is to be said of it; empty where nothing is.
     """
 
     fiber: str
     checks: tuple[QcCheck, ...]
     orders: tuple[str, ...]
+    words: tuple[str, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether every check holds."""
-        return all(check.passed for check in self.checks)
+        """Whether every decisive check holds."""
+        return all(check.passed for check in self.checks if check.decisive)
 
 
 @dataclass(frozen=True)
@@ -83,10 +165,12 @@ class Product:
 
 @dataclass(frozen=True)
 class FiberResult:
-    """All about one fibre."""
+    """All about one fibre; ``change`` is None where there is no earlier night to compare with."""
 
     spectra: FiberSpectra
     flat: FiberFlat
+    diagnostics: FiberDiagnostics
+    change: FiberChange | None
     qc: FiberQc
 
 
@@ -104,6 +188,8 @@ class ImageResult:
         Header of the combined image.
     readnoise_e
         Effective read noise [electrons].
+    frames
+        Each frame held to the combined image; empty for a single frame.
     fibers
         Results by fibre.
     products
@@ -116,6 +202,7 @@ class ImageResult:
     inputs: tuple[str, ...]
     header: Header
     readnoise_e: float
+    frames: tuple[FrameCheck, ...]
     fibers: dict[str, FiberResult]
     products: tuple[Product, ...]
     calibrated: CalibratedImage | None

@@ -103,11 +103,29 @@ class BlazeSettings(_Section):
         Fit the cubic term C; else it stays 0.
     low, high
         Pixels are fitted between these multiples of the order's 95th percentile.
+    weights
+        equal: all fitted columns weigh the same; noise: by their photon and read noise.
+    loss
+        linear: plain least squares; soft_l1: robust against dips and spikes; auto: plain, and robust where that misses
+        the order.
+    fit_ends
+        Fit the ends of an order too, where the median filter has columns on one side only, and the columns whose flux
+        falls because part of their window is off the detector.
+    prediction
+        How an order's shape follows from the others: polynomial in the order, or grating, where the argument of the
+        sinc^2 goes with the order number.
+    last_rung
+        The last description of a blaze that is accepted: full, no-cubic, no-quadratic, predicted, spline.
     """
 
     cubic: bool = True
     low: Share = 0.05
     high: Positive = 2.0
+    weights: Literal["equal", "noise"] = "equal"
+    loss: Literal["auto", "linear", "soft_l1"] = "auto"
+    fit_ends: bool = False
+    prediction: Literal["polynomial", "grating"] = "polynomial"
+    last_rung: Literal["full", "no-cubic", "no-quadratic", "predicted", "spline"] = "spline"
 
 
 class FlatSettings(_Section):
@@ -188,7 +206,11 @@ Changes = Mapping[str, Mapping[str, Any]]
 
 PRESETS: dict[str, Changes] = {
     "default": {},
-    "apero": {"combine": {"method": "mean"}, "blaze": {"cubic": False}, "flat": {"divide_slow_part": True}},
+    "apero": {
+        "combine": {"method": "mean"},
+        "blaze": {"cubic": False, "fit_ends": True},
+        "flat": {"divide_slow_part": True},
+    },
 }
 
 

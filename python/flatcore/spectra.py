@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from flatcore.images import Image, Mask
 
 Spectra = NDArray[np.float64]
+# Sums of :class:`Reason` bits.
+Reasons = NDArray[np.int16]
 
 
 class Reason(IntFlag):
@@ -20,16 +22,55 @@ class Reason(IntFlag):
     """No pixel of the window was kept."""
     OFF_DETECTOR = 2
     """Part of the window lies off the detector."""
-    REJECTED = 4
-    """At least one pixel of the window was rejected or had no value."""
-    LOW_BLAZE = 8
+    BAD_PIXEL = 4
+    """A pixel of the window has no value."""
+    REJECTED = 8
+    """A pixel of the window was rejected as an outlier."""
+    SATURATED = 16
+    """A pixel of the window was saturated."""
+    LOW_BLAZE = 32
     """The blaze is under the cut."""
-    OUTLIER_SIGMA = 16
+    OUTLIER_SIGMA = 64
     """The flat is further from 1 than its rms allows."""
-    OUTLIER_LIMIT = 32
+    OUTLIER_LIMIT = 128
     """The flat is further from 1 than the fixed limit."""
-    NO_FIT = 64
-    """The blaze of this order could not be fitted."""
+    PREDICTED = 256
+    """The shape of the blaze is predicted from the other orders."""
+    SPLINE = 512
+    """The blaze is a smoothing spline."""
+    NO_BLAZE = 1024
+    """There is no blaze here."""
+
+
+class Rung(IntEnum):
+    """How an order's blaze is described, from best to none."""
+
+    FULL = 1
+    NO_CUBIC = 2
+    NO_QUADRATIC = 3
+    PREDICTED = 4
+    SPLINE = 5
+    NONE = 6
+
+    @property
+    def words(self) -> str:
+        """Name in tables and messages."""
+        return _RUNG_WORDS[self]
+
+    @classmethod
+    def named(cls, words: str) -> Rung:
+        """Give the rung of a name."""
+        return next(rung for rung, name in _RUNG_WORDS.items() if name == words)
+
+
+_RUNG_WORDS = {
+    Rung.FULL: "full",
+    Rung.NO_CUBIC: "no-cubic",
+    Rung.NO_QUADRATIC: "no-quadratic",
+    Rung.PREDICTED: "predicted",
+    Rung.SPLINE: "spline",
+    Rung.NONE: "none",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +101,8 @@ class FiberSpectra:
         Effective read noise of the image [electrons].
     bad
         Columns, orders by columns, whose window holds a pixel that has no value although it lies on the detector.
+    outlying
+        Columns whose window holds a pixel that was rejected as an outlier.
     off_detector
         Columns whose window holds a pixel off the detector.
     coverage
@@ -79,6 +122,7 @@ class FiberSpectra:
     saturated: NDArray[np.bool_]
     readnoise_e: float
     bad: NDArray[np.bool_]
+    outlying: NDArray[np.bool_]
     off_detector: NDArray[np.bool_]
     coverage: NDArray[np.float64]
 
@@ -89,30 +133,48 @@ class BlazeFit:
 
     Attributes
     ----------
+    rung, loss
+        How the blaze is described, and whether its fit is plain (linear) or robust (soft_l1).
     parameters
-        A [electrons], P [pixels], L [pixels], Q, C, s; NaN where the fit failed.
+        A [electrons], P [pixels], L [pixels], Q, C, s; NaN where there is no sinc^2.
     errors
-        Their standard errors.
+        Their standard errors; of a predicted one, the scatter of the other orders.
     blaze, blaze_error
-        On all columns [electrons]; NaN under the cut or where the fit failed.
+        On all columns [electrons]; NaN under the cut or where there is no blaze.
     filtered
         The median-filtered order that was fitted.
     fitted
         The columns that were fitted.
-    problem
-        Why there is no blaze; empty where there is one.
+    low
+        The columns under the cut.
+    misfit
+        Rms of the residual in sixteen boxes over the fitted columns, over the amplitude.
+    departure
+        Greatest difference from the median shape of the neighbouring orders; NaN where there are too few.
+    reasons
+        Why each description before this one was not taken, in words.
     evaluations
         Evaluations of the model.
     """
 
+    rung: Rung
+    loss: str
     parameters: NDArray[np.float64]
     errors: NDArray[np.float64]
     blaze: NDArray[np.float64]
     blaze_error: NDArray[np.float64]
     filtered: NDArray[np.float64]
     fitted: NDArray[np.bool_]
-    problem: str
+    low: NDArray[np.bool_]
+    misfit: float
+    departure: float
+    reasons: tuple[str, ...]
     evaluations: int
+
+    @property
+    def problem(self) -> str:
+        """Why there is no blaze; empty where there is one."""
+        return self.reasons[-1] if self.rung is Rung.NONE else ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +201,7 @@ class FiberFlat:
     blaze_error: Spectra
     flat: Spectra
     flat_error: Spectra
-    reasons: Mask
+    reasons: Reasons
     rms_before: NDArray[np.float64]
     rms: NDArray[np.float64]
     fits: tuple[BlazeFit, ...]

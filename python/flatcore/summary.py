@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,16 @@ def summary_of(result: NightResult, settings: Settings, profile: Profile) -> dic
                 "stem": image.stem,
                 "inputs": list(image.inputs),
                 "readnoise_e": _number(image.readnoise_e),
+                "frames": [
+                    {
+                        "name": frame.name,
+                        "mjd_mid": _number(frame.mjd_mid),
+                        "level": _number(frame.level),
+                        "spread": _number(frame.spread),
+                        "words": frame.words,
+                    }
+                    for frame in image.frames
+                ],
                 "fibers": {name: _fiber(fiber) for name, fiber in image.fibers.items()},
             }
             for image in result.images
@@ -56,23 +67,40 @@ def summary_of(result: NightResult, settings: Settings, profile: Profile) -> dic
 
 
 def _fiber(fiber: FiberResult) -> dict[str, Any]:
+    change = fiber.change
     return {
         "passed": fiber.qc.passed,
         "checks": [
-            {"name": c.name, "value": _number(c.value), "limit": c.limit, "passed": c.passed} for c in fiber.qc.checks
-        ],
-        "orders": [
             {
-                "order": order,
-                "snr": _number(fiber.spectra.snr[order]),
-                "rms": _number(fiber.flat.rms[order]),
-                "rejected": fiber.spectra.rejected[order],
-                "saturated": bool(fiber.spectra.saturated[order]),
-                "verdict": verdict,
-                "problem": fiber.flat.fits[order].problem,
+                "name": check.name,
+                "value": _number(check.value),
+                "limit": check.limit,
+                "passed": check.passed,
+                "decisive": check.decisive,
+                "words": check.words,
             }
-            for order, verdict in enumerate(fiber.qc.orders)
+            for check in fiber.qc.checks
         ],
+        "previous": None if change is None else {"name": change.name, "age_days": _number(change.age_days)},
+        "orders": [_order(fiber, order) for order in range(len(fiber.qc.orders))],
+    }
+
+
+def _order(fiber: FiberResult, order: int) -> dict[str, Any]:
+    fit, diagnostics = fiber.flat.fits[order], fiber.diagnostics
+    return {
+        "order": order,
+        "snr": _number(fiber.spectra.snr[order]),
+        "rms": _number(fiber.flat.rms[order]),
+        "rejected": fiber.spectra.rejected[order],
+        "saturated": bool(fiber.spectra.saturated[order]),
+        "rung": fit.rung.words,
+        "loss": fit.loss,
+        "reasons": list(fit.reasons),
+        **{field.name: _number(getattr(diagnostics, field.name)[order]) for field in dataclasses.fields(diagnostics)},
+        "verdict": fiber.qc.orders[order],
+        "words": fiber.qc.words[order],
+        "problem": fit.problem,
     }
 
 

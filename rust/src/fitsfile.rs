@@ -19,6 +19,8 @@ const PIECE: usize = 1 << 18;
 pub enum Values<'a> {
     /// Bytes as they are to be: images of BITPIX 8, and tables.
     Bytes(&'a [u8]),
+    /// BITPIX 16.
+    Shorts(&'a [i16]),
     /// BITPIX -32.
     Singles(&'a [f32]),
     /// BITPIX -64.
@@ -64,6 +66,7 @@ impl Hashed {
         self.bytes(&header)?;
         let size = match hdu.values {
             Values::Bytes(bytes) => bytes.chunks(PIECE).try_fold(0, |size, piece| self.bytes(piece).map(|n| size + n)),
+            Values::Shorts(values) => self.numbers(values, |value| value.to_be_bytes()),
             Values::Singles(values) => self.numbers(values, |value| value.to_be_bytes()),
             Values::Doubles(values) => self.numbers(values, |value| value.to_be_bytes()),
         }?;
@@ -99,6 +102,7 @@ impl Values<'_> {
     pub fn sum(self) -> u32 {
         match self {
             Self::Bytes(bytes) => sum_of_bytes(bytes),
+            Self::Shorts(values) => sum_of_shorts(values),
             Self::Singles(values) => folded(values.iter().map(|value| u64::from(value.to_bits())).sum()),
             Self::Doubles(values) => folded(values.iter().map(|value| words_of_double(value.to_bits())).sum()),
         }
@@ -107,6 +111,14 @@ impl Values<'_> {
 
 fn words_of_double(bits: u64) -> u64 {
     (bits >> 32) + (bits & 0xFFFF_FFFF)
+}
+
+/// Two values make a word; a last one alone is followed by zeros.
+fn sum_of_shorts(values: &[i16]) -> u32 {
+    let (words, rest) = values.as_chunks::<2>();
+    let word = |high: i16, low: i16| (u64::from(high.cast_unsigned()) << 16) + u64::from(low.cast_unsigned());
+    let last = rest.first().map_or(0, |&value| word(value, 0));
+    folded(words.iter().map(|&[high, low]| word(high, low)).sum::<u64>() + last)
 }
 
 fn sum_of_bytes(bytes: &[u8]) -> u32 {
@@ -181,6 +193,7 @@ mod tests {
         assert_eq!(Values::Bytes(&[]).sum(), 0);
         assert_eq!(Values::Bytes(&[0xFF; 8]).sum(), 0xFFFF_FFFF);
         assert_eq!(Values::Bytes(&[0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 1]).sum(), 0x100);
+        assert_eq!(Values::Shorts(&[-1, 1, 2]).sum(), 0x0001_0002);
         assert_eq!(Values::Singles(&[1.0, 1.0, -2.0, -2.0]).sum(), 0xFF00_0001);
         assert_eq!(Values::Doubles(&[1.0]).sum(), 0x3FF0_0000);
     }

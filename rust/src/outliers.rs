@@ -16,6 +16,21 @@ pub fn robust_sigma(values: &mut [f64]) -> f64 {
     (quantile(values, ERF_1) - quantile(values, 1.0 - ERF_1)) / 2.0
 }
 
+/// nan-median of each of `boxes` runs of values as equally long as they can be, the longer ones first; NaN of none.
+pub fn box_medians(values: &[f64], boxes: usize) -> Result<Vec<f64>> {
+    require(boxes >= 1, "boxes", boxes as f64, "at least 1")?;
+    let (length, longer) = (values.len() / boxes, values.len() % boxes);
+    let mut rest = values.to_vec();
+    let mut rest = rest.as_mut_slice();
+    Ok((0..boxes)
+        .map(|i| {
+            let (own, others) = std::mem::take(&mut rest).split_at_mut(length + usize::from(i < longer));
+            rest = others;
+            nan_median(own)
+        })
+        .collect())
+}
+
 /// Linearly interpolated quantile of values none of which is NaN; the slice is reordered.
 pub fn quantile(values: &mut [f64], share: f64) -> f64 {
     if values.is_empty() {

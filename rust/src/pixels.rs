@@ -81,6 +81,18 @@ impl PixelFile {
         Ok(image)
     }
 
+    /// Physical values of some rows, in the order asked for.
+    pub fn sample(&self, rows: &[usize]) -> Result<Array2<f32>> {
+        let columns = self.shape().1;
+        let mut sample = Array2::zeros((rows.len(), columns));
+        if let Some(pixels) = sample.as_slice_mut() {
+            for (&row, out) in rows.iter().zip(pixels.chunks_mut(columns.max(1))) {
+                self.read_rows(row, out)?;
+            }
+        }
+        Ok(sample)
+    }
+
     /// 1 where the image's physical value is not 0 (NaN included), 0 where it is.
     pub fn mask(&self) -> Result<Array2<u8>> {
         let (rows, columns) = self.shape();

@@ -10,7 +10,7 @@ use crate::fitsfile::{Hdu, Values, write_fits};
 use crate::horne::extract_orders_horne;
 use crate::mapping::Mapping;
 use crate::orders::{Extraction, Spectra, Window};
-use crate::outliers::{effective_readnoise, outliers, robust_sigma, slow_part};
+use crate::outliers::{box_medians, effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
@@ -40,6 +40,7 @@ type SpectraArrays<'py> = (Spectrum<'py>, Spectrum<'py>, Image<'py>, Mask<'py>, 
 #[derive(FromPyObject)]
 enum HduValues<'py> {
     Bytes(PyReadonlyArrayDyn<'py, u8>),
+    Shorts(PyReadonlyArrayDyn<'py, i16>),
     Singles(PyReadonlyArrayDyn<'py, f32>),
     Doubles(PyReadonlyArrayDyn<'py, f64>),
 }
@@ -48,6 +49,7 @@ impl HduValues<'_> {
     fn borrowed(&self) -> Option<Values<'_>> {
         match self {
             Self::Bytes(array) => array.as_array().to_slice().map(Values::Bytes),
+            Self::Shorts(array) => array.as_array().to_slice().map(Values::Shorts),
             Self::Singles(array) => array.as_array().to_slice().map(Values::Singles),
             Self::Doubles(array) => array.as_array().to_slice().map(Values::Doubles),
         }
@@ -112,6 +114,11 @@ fn linear([dx, dy, a, b, c, d]: [f64; 6]) -> Linear {
 fn read_pixels<'py>(py: Python<'py>, source: Source) -> PyResult<Image<'py>> {
     let image = compute(py, || opened(source)?.image())?;
     Ok(image.into_pyarray(py))
+}
+
+#[pyfunction]
+fn read_rows<'py>(py: Python<'py>, source: Source, rows: Vec<usize>) -> PyResult<Image<'py>> {
+    Ok(compute(py, || opened(source)?.sample(&rows))?.into_pyarray(py))
 }
 
 // The system's waits are not for the threads of the kernels: the calling thread writes.
@@ -369,6 +376,11 @@ fn py_robust_sigma(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> f64 {
     compute(py, || robust_sigma(&mut values))
 }
 
+#[pyfunction(name = "box_medians")]
+fn py_box_medians<'py>(py: Python<'py>, values: PyReadonlyArray1<'py, f64>, boxes: usize) -> PyResult<Vector<'py>> {
+    Ok(box_medians(&values.as_array().to_vec(), boxes)?.into_pyarray(py))
+}
+
 #[pyfunction(name = "outliers")]
 fn py_outliers<'py>(
     py: Python<'py>,
@@ -455,6 +467,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_pixels, module)?)?;
     module.add_function(wrap_pyfunction!(py_write_fits, module)?)?;
     module.add_function(wrap_pyfunction!(read_mask, module)?)?;
+    module.add_function(wrap_pyfunction!(read_rows, module)?)?;
     module.add_function(wrap_pyfunction!(combine_files, module)?)?;
     module.add_function(wrap_pyfunction!(combine_frames, module)?)?;
     module.add_function(wrap_pyfunction!(py_to_electrons, module)?)?;
@@ -471,6 +484,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_window_planes, module)?)?;
     module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
+    module.add_function(wrap_pyfunction!(py_box_medians, module)?)?;
     module.add_function(wrap_pyfunction!(py_outliers, module)?)?;
     module.add_function(wrap_pyfunction!(py_slow_part, module)?)?;
     module.add_function(wrap_pyfunction!(py_sinc2, module)?)?;

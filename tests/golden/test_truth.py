@@ -46,9 +46,10 @@ def test_flat_scatters_no_more_about_the_true_response_than_the_twins(simulated,
         return np.array([robust_sigma(row) for row in flat / truth[f"response_{fiber}"]])
 
     found, twins = scatter(ours.fibers[fiber].flat.flat), scatter(theirs[fiber].flat)
-    # The twin's fits stop short of convergence, a little to one side or the other of it.
-    assert (found <= twins * 1.01).all()
-    assert found.mean() <= twins.mean() * 1.002
+    # The twin fits the ends of an order too, where its median filter is one-sided: that costs a few per cent. Which of
+    # two blazes is closer to one noisy order's truth is a matter of chance.
+    assert (found <= twins * 1.1).all()
+    assert found.mean() < twins.mean()
 
 
 @pytest.mark.parametrize("fiber", ["AB", "A", "B", "C"])

@@ -7,6 +7,7 @@ from threadpoolctl import threadpool_limits
 from flatcore.blaze import PARAMETERS, fit_blaze, fit_orders, sinc2, sinc2_jacobian
 from flatcore.instrument import Blaze
 from flatcore.settings import BlazeSettings
+from flatcore.spectra import Rung
 from tests.twins import blaze as twin
 
 COLUMNS = 1080
@@ -267,13 +268,18 @@ class TestHopeless:
         order = STRANGE[name]
         fit = fit_blaze(order, Blaze(median_width=width), settings)
         assert fit.blaze.shape == fit.fitted.shape == order.shape
-        assert np.isfinite(fit.parameters).all() == (fit.problem == "")
-        assert np.isfinite(fit.blaze).any() == (fit.problem == "")
+        assert np.isfinite(fit.parameters).all() == (fit.rung <= Rung.PREDICTED)
+        assert np.isfinite(fit.blaze).any() == (fit.problem == "") == (fit.rung is not Rung.NONE)
 
     def test_too_few_columns_for_the_parameters(self):
         order = with_columns(np.nan, [10, 90, 170, 250, 330, 390], 5.0)
-        assert fit_blaze(order, Blaze(median_width=1), FREE).problem == "only 6 columns to fit"
-        assert fit_blaze(order[:390], Blaze(median_width=1), FROZEN).problem == "only 5 columns to fit"
+        fit = fit_blaze(order, Blaze(median_width=1), FREE)
+        assert fit.reasons[0] == "full: only 6 columns to fit"
+        assert fit.problem == "spline: only 6 columns to draw a spline through"
+        few = fit_blaze(order[:90], Blaze(median_width=1), FREE)
+        assert few.rung is Rung.NONE
+        assert few.reasons[2] == "no-quadratic: only 1 columns to fit"
+        assert few.problem == "spline: only 1 columns to draw a spline through"
 
     def test_a_constant_order_has_a_constant_blaze(self):
         fit = fit_blaze(np.full(400, 7.0), PROFILE, FREE)

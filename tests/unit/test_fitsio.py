@@ -167,6 +167,10 @@ class TestCompressed:
         assert image.path == packed
         assert image.location.path.parent == scratch
         np.testing.assert_array_equal(fitsio.read_pixels(image), fitsio.read_image(plain)[1])
+        rows = [3, 0, 3, image.location.shape[0] - 1]
+        np.testing.assert_array_equal(fitsio.read_rows(image, rows), fitsio.read_pixels(image)[rows])
+        with pytest.raises(ValueError, match="first row"):
+            fitsio.read_rows(image, [image.location.shape[0]])
         assert fitsio.read_header(packed)["SIMPLE"] is True
 
     @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4"])

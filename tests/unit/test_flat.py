@@ -5,7 +5,7 @@ import pytest
 
 from flatcore.flat import make_flat
 from flatcore.settings import FlatSettings
-from flatcore.spectra import BlazeFit, FiberSpectra, Reason
+from flatcore.spectra import BlazeFit, FiberSpectra, Reason, Rung
 from tests.twins import blaze as twin
 
 COLUMNS, ROWS = 800, 40
@@ -29,15 +29,30 @@ def spectra_of(e2ds, windows=WINDOWS):
         saturated=nothing > 0,
         readnoise_e=5.0,
         bad=np.zeros(e2ds.shape, bool),
+        outlying=np.zeros(e2ds.shape, bool),
         off_detector=np.zeros(e2ds.shape, bool),
         coverage=np.ones(e2ds.shape),
     )
 
 
-def fit_of(blaze, problem="", fitted=None):
-    """A blaze as if it had been fitted."""
+def fit_of(blaze, problem="", fitted=None, rung=Rung.FULL):
+    """A blaze as if it had been fitted; NaN is under the cut where there is one."""
     fitted = np.isfinite(blaze) if fitted is None else fitted
-    return BlazeFit(np.ones(6), np.ones(6), blaze, 0.01 * blaze, blaze.copy(), fitted, problem, 10)
+    return BlazeFit(
+        rung=Rung.NONE if problem else rung,
+        loss="linear",
+        parameters=np.ones(6),
+        errors=np.ones(6),
+        blaze=blaze,
+        blaze_error=0.01 * blaze,
+        filtered=blaze.copy(),
+        fitted=fitted,
+        low=np.isnan(blaze) & (problem == ""),
+        misfit=0.001,
+        departure=0.01,
+        reasons=(problem,) if problem else (),
+        evaluations=10,
+    )
 
 
 def night(seed=1, scatter=0.005):
@@ -50,11 +65,11 @@ def night(seed=1, scatter=0.005):
 
 
 def run(e2ds, fits, windows=WINDOWS, **settings):
-    return make_flat(spectra_of(e2ds, windows), fits, FlatSettings(**settings), ROWS)
+    return make_flat(spectra_of(e2ds, windows), fits, FlatSettings(**settings))
 
 
 def has(flat, reason):
-    return (flat.reasons & np.uint8(reason)) != 0
+    return (flat.reasons & np.int16(reason)) != 0
 
 
 class TestResponse:
@@ -169,30 +184,43 @@ class TestReasons:
         assert np.isnan(flat.e2ds[0, low]).all()
         assert low.sum() > 20
 
-    def test_rejected_pixels(self):
+    @pytest.mark.parametrize(
+        ("plane", "reason"),
+        [("bad", Reason.BAD_PIXEL), ("outlying", Reason.REJECTED), ("off_detector", Reason.OFF_DETECTOR)],
+    )
+    def test_what_the_window_lacks(self, plane, reason):
         e2ds, fits = night()
         spectra = spectra_of(e2ds)
-        spectra.e2dscc[7, 420] = 0
-        flat = make_flat(spectra, fits, FlatSettings(), ROWS)
-        np.testing.assert_array_equal(np.argwhere(has(flat, Reason.REJECTED)), [[1, 420]])
+        getattr(spectra, plane)[1, 420] = True
+        flat = make_flat(spectra, fits, FlatSettings())
+        np.testing.assert_array_equal(np.argwhere(has(flat, reason)), [[1, 420]])
+        assert flat.reasons[1, 420] == reason
         assert np.isfinite(flat.flat[1, 420])
 
-    @pytest.mark.parametrize(
-        ("windows", "off"),
-        [
-            (((0, 5), (12, 5), (35, 5)), [False, False, False]),
-            (((-1, 5), (12, 5), (36, 5)), [True, False, True]),
-            (((50, 5), (12, 5), (-9, 5)), [True, False, True]),
-        ],
-    )
-    def test_windows_off_the_detector(self, windows, off):
+    def test_saturated_pixels(self):
         e2ds, fits = night()
-        flat = run(e2ds, fits, windows)
-        found = has(flat, Reason.OFF_DETECTOR)
-        np.testing.assert_array_equal(found, np.repeat(np.array(off)[:, None], COLUMNS, axis=1))
+        saturated = np.zeros(e2ds.shape, bool)
+        saturated[2, 333] = True
+        flat = make_flat(spectra_of(e2ds), fits, FlatSettings(), saturated)
+        np.testing.assert_array_equal(np.argwhere(has(flat, Reason.SATURATED)), [[2, 333]])
+
+    @pytest.mark.parametrize(("rung", "reason"), [(Rung.PREDICTED, Reason.PREDICTED), (Rung.SPLINE, Reason.SPLINE)])
+    def test_a_blaze_that_is_not_the_orders_own(self, rung, reason):
+        e2ds, fits = night()
+        fits[1] = fit_of(fits[1].blaze, rung=rung)
+        flat = run(e2ds, fits)
+        assert has(flat, reason)[1].all()
+        assert not has(flat, reason)[[0, 2]].any()
+
+    def test_columns_without_a_blaze_that_are_not_under_the_cut(self):
+        e2ds, fits = night()
+        fits[1].low[:] = False
+        flat = run(e2ds, fits)
+        np.testing.assert_array_equal(has(flat, Reason.NO_BLAZE)[1], np.isnan(fits[1].blaze))
+        assert not has(flat, Reason.LOW_BLAZE)[1].any()
 
     def test_each_bit_is_its_own(self):
-        assert [reason.value for reason in Reason] == [1, 2, 4, 8, 16, 32, 64]
+        assert [reason.value for reason in Reason] == [2**bit for bit in range(11)]
 
 
 class TestNoFit:
@@ -208,7 +236,7 @@ class TestNoFit:
         for plane in (flat.e2ds, flat.blaze, flat.flat, flat.flat_error):
             assert np.isnan(plane[1]).all()
         assert np.isnan([flat.rms_before[1], flat.rms[1]]).all()
-        assert (flat.reasons[1] == Reason.NO_FIT).all()
+        assert (flat.reasons[1] == Reason.NO_BLAZE).all()
         assert flat.fits[1].problem == "no flux"
 
     def test_of_all_orders(self):

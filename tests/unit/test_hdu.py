@@ -45,8 +45,8 @@ def test_primary(tmp_path, header):
     assert_same_file(tmp_path, [primary_hdu(primary_header(header)), image], theirs)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(5, 7), (40, 1), (24, 30), (6,)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 9), (40, 1), (24, 30), (6,)])
 def test_images(tmp_path, dtype, shape):
     data = np.random.default_rng(1).normal(50, 10, shape).astype(dtype)
     theirs = fits.ImageHDU(data, name="FLAT")

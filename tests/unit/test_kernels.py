@@ -155,6 +155,17 @@ def test_robust_sigma_and_readnoise():
     assert _core.effective_readnoise(image, unlit) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(("size", "boxes"), [(1000, 16), (1001, 16), (15, 16), (7, 1), (0, 3), (64, 64)])
+def test_box_medians(size, boxes):
+    values = np.random.default_rng(8).normal(0, 3, size)
+    values[::5] = np.nan
+    finite = [box[np.isfinite(box)] for box in np.array_split(values, boxes)]
+    expected = [np.median(box) if box.size else np.nan for box in finite]
+    np.testing.assert_array_equal(_core.box_medians(values, boxes), expected)
+    with pytest.raises(ValueError, match="boxes = 0"):
+        _core.box_medians(values, 0)
+
+
 @pytest.mark.parametrize(("size", "width"), [(1080, 501), (2560, 501), (300, 501), (400, 100), (40, 4), (5, 9)])
 def test_slow_part(size, width):
     flat = 1 + 0.02 * np.sin(np.arange(size) / 90) + np.random.default_rng(6).normal(0, 0.01, size)

@@ -51,17 +51,21 @@ def views(night):
 def damaged(views):
     """Fibre C with one pixel or order for each reason."""
     view = views["C"]
-    e2ds, e2dscc = view.spectra.e2ds.copy(), view.spectra.e2dscc.copy()
+    e2ds = view.spectra.e2ds.copy()
     e2ds[2] = np.nan
     e2ds[3, 300] *= 1.5
     e2ds[3, 400] *= 1.15
     e2ds[3, 500] = np.nan
     e2ds[3, :12] *= 1e-3
-    count = view.spectra.windows[3][1]
-    e2dscc[3 * count : 4 * count, 600] = [0, *[1] * (count - 1)]
-    spectra = replace(view.spectra, e2ds=e2ds, e2dscc=e2dscc, windows=((-3, count), *view.spectra.windows[1:]))
+    planes = {name: np.zeros(e2ds.shape, bool) for name in ("bad", "outlying", "off_detector")}
+    planes["bad"][3, 650] = planes["outlying"][3, 600] = True
+    planes["off_detector"][0] = True
+    windows = ((-3, view.spectra.windows[3][1]), *view.spectra.windows[1:])
+    spectra = replace(view.spectra, e2ds=e2ds, windows=windows, **planes)
     blaze = SMALL.blaze.model_copy(update={"cut": 0.3})
-    flat = make_flat(spectra, fit_orders(e2ds, blaze, Settings().blaze), LIMITS, view.after.shape[0])
+    saturated = np.zeros(e2ds.shape, bool)
+    saturated[3, 700] = True
+    flat = make_flat(spectra, fit_orders(e2ds, blaze, Settings().blaze), LIMITS, saturated)
     return replace(view, spectra=spectra, flat=flat)
 
 
@@ -175,7 +179,7 @@ def test_every_masked_pixel_bears_one_mark(damaged):
     for mark, here in marked(reasons, LIMITS):
         if mark.masked:
             times += here
-        np.testing.assert_array_equal(here & ((reasons & np.uint8(mark.reason)) == 0), False)
+        np.testing.assert_array_equal(here & ((reasons & np.int16(mark.reason)) == 0), False)
     np.testing.assert_array_equal(times == 1, np.isnan(damaged.flat.flat))
     assert times.max() == 1
     assert {mark.reason for mark in marks(LIMITS)} == set(Reason)
@@ -198,16 +202,20 @@ def test_masked_pixels_are_marked_and_named_by_reason(damaged):
     for name, column in (("flat off by > 0.2", 300), ("flat off by > 10 rms", 400), ("no pixel kept", 500)):
         assert column in lines(full, f"columns: {name}")[0].get_xdata()
     assert "blaze under the cut" in shown
-    assert 600 in lines(full, "columns: kept; some pixels of the window left out")[0].get_xdata()
+    for why, column in (("outlying pixels of the window left out", 600), ("bad pixels in the window", 650)):
+        np.testing.assert_array_equal(lines(full, f"columns: kept; {why}")[0].get_xdata(), [column])
+    np.testing.assert_array_equal(lines(full, "columns: kept; saturated pixels in the window")[0].get_xdata(), [700])
     assert lines(full, "flat off by > 0.2")[0].get_ydata().max() == full.get_ylim()[1]
     first = plots.blaze_order_figure(damaged, 0)
-    assert f"kept; window partly off the detector: {damaged.columns}" in names(first)
+    kept = np.count_nonzero(np.isfinite(damaged.flat.flat[0]))
+    assert kept > 1000
+    assert f"kept; window partly off the detector: {kept}" in names(first)
 
 
 def test_an_order_without_blaze_is_drawn_and_says_why(damaged):
     figure = plots.blaze_order_figure(damaged, 2)
     assert [text.get_text() for text in figure.axes[1].texts] == ["no blaze: no flux"]
-    assert f"no blaze fit: {damaged.columns}" in names(figure)
+    assert f"no blaze: {damaged.columns}" in names(figure)
     assert "rms of the flat none" in texts(figure)
     draw(figure)
 
@@ -215,7 +223,7 @@ def test_an_order_without_blaze_is_drawn_and_says_why(damaged):
 def test_a_fibre_without_any_blaze_is_drawn(views):
     view = views["C"]
     spectra = replace(view.spectra, e2ds=np.full_like(view.spectra.e2ds, np.nan))
-    flat = make_flat(spectra, fit_orders(spectra.e2ds, SMALL.blaze, Settings().blaze), LIMITS, view.after.shape[0])
+    flat = make_flat(spectra, fit_orders(spectra.e2ds, SMALL.blaze, Settings().blaze), LIMITS)
     blank = np.full_like(view.before, np.nan)
     for figure in figures(replace(view, spectra=spectra, flat=flat, before=blank, after=blank)).values():
         draw(figure)
@@ -246,7 +254,7 @@ def test_the_overviews_show_every_order(damaged):
     image = figure.axes[1].images[0].get_array()
     np.testing.assert_array_equal(np.ma.filled(image, np.nan), style.thin(damaged.flat.flat, len(damaged.orders), 1000))
     shown = names(figure)
-    assert any(name.startswith("no blaze fit:") for name in shown)
+    assert any(name.startswith("no blaze:") for name in shown)
     assert any(name.startswith("flat off by > 0.2:") for name in shown)
     assert f"limit {SMALL.qc.max_rms:g}" in shown
 

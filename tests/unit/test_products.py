@@ -31,8 +31,8 @@ def product(night, kind, fiber="AB"):
 def test_hdus_in_their_order(result):
     night, _ = result
     names = {
-        "FF_FLAT": ["FLAT", "ERROR", "MASK", "QC", "SETTINGS", "INPUTS"],
-        "FF_BLAZE": ["BLAZE", "ERROR", "MASK", "E2DS", "E2DSERR", "BLAZEPAR", "QC", "SETTINGS", "INPUTS"],
+        "FF_FLAT": ["FLAT", "ERROR", "MASK", "QC", "FRAMES", "SETTINGS", "INPUTS"],
+        "FF_BLAZE": ["BLAZE", "ERROR", "MASK", "E2DS", "E2DSERR", "BLAZEPAR", "QC", "FRAMES", "SETTINGS", "INPUTS"],
         "EXT_E2DS_LL": ["E2DSLL", "E2DSCC", "E2DS", "QC", "WINDOWS", "SETTINGS", "INPUTS"],
         "ORDERP_STRAIGHT": ["ORDERP", "SETTINGS", "INPUTS"],
     }
@@ -179,11 +179,11 @@ def test_an_interrupt_between_fibres_leaves_no_product(small_night, tmp_path, mo
     shutil.copytree(small_night, root)
     real, done = recipe.check_fiber, []
 
-    def interrupted(flat, limits):
+    def interrupted(flat, *others, **named):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(flat)
-        return real(flat, limits)
+        return real(flat, *others, **named)
 
     monkeypatch.setattr(recipe, "check_fiber", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -36,11 +36,12 @@ class TestPresets:
         assert (settings.calibration.choice, settings.calibration.max_age_days) == ("closest", 7)
         assert (settings.calibrate.background_passes, settings.calibrate.hot_threshold) == (5, 10)
 
-    def test_apero_differs_in_three_settings_only(self, spirou):
+    def test_apero_differs_in_four_settings_only(self, spirou):
         settings = resolve(spirou, "apero")[1]
         expected = Settings().model_dump()
         expected["combine"]["method"] = "mean"
         expected["blaze"]["cubic"] = False
+        expected["blaze"]["fit_ends"] = True
         expected["flat"]["divide_slow_part"] = True
         assert settings.model_dump() == expected
 
@@ -51,7 +52,7 @@ class TestPresets:
     def test_presets_are_not_changed_by_a_run(self, spirou):
         resolve(spirou, "apero", [{"blaze": {"cubic": True}}], ["combine.method=clipped"])
         assert PRESETS["apero"]["combine"] == {"method": "mean"}
-        assert PRESETS["apero"]["blaze"] == {"cubic": False}
+        assert PRESETS["apero"]["blaze"] == {"cubic": False, "fit_ends": True}
 
 
 class TestPrecedence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rich.table import Table
 from flatcore.cli.watcher import STAGES
 from flatcore.results import FiberResult, ImageResult, NightResult
 from flatcore.session import SessionResult
+from flatcore.spectra import Rung
 
 # Orders that share a line of the closing table.
 ORDERS_PER_LINE = 10
@@ -50,6 +52,7 @@ def _image_table(result: NightResult, image: ImageResult) -> Table:
     table.add_column("fibre")
     for heading in ("orders", "S/N", "rms", "largest rms", "usable"):
         table.add_column(heading, justify="right")
+    table.add_column("blaze")
     table.add_column("verdict")
     for name, fiber in image.fibers.items():
         orders = len(fiber.flat.rms)
@@ -74,8 +77,22 @@ def _block(fiber: FiberResult, orders: np.ndarray[Any, np.dtype[np.int_]]) -> li
         f"{np.median(rms[whole]):.4f}" if whole.any() else "none",
         f"{rms[whole].max():.4f}" if whole.any() else "none",
         f"{np.isfinite(fiber.flat.flat[orders]).mean():.1%}",
+        _rungs(fiber, orders),
         text,
     ]
+
+
+def _rungs(fiber: FiberResult, orders: np.ndarray[Any, np.dtype[np.int_]]) -> str:
+    """How the orders' blazes are described; those that are no sinc^2 of the order's own stand out."""
+    counts = Counter(fiber.flat.fits[order].rung for order in orders)
+    if len(counts) == 1:
+        return _coloured(next(iter(counts)), "")
+    return ", ".join(_coloured(rung, f"{counts[rung]} ") for rung in sorted(counts))
+
+
+def _coloured(rung: Rung, count: str) -> str:
+    text = f"{count}{rung.words}"
+    return f"[bold red]{text}[/]" if rung is Rung.NONE else f"[yellow]{text}[/]" if rung >= Rung.PREDICTED else text
 
 
 def print_json(outcome: SessionResult) -> None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flatcore.images import Mask
 from flatcore.plots import style
 from flatcore.settings import FlatSettings
-from flatcore.spectra import Reason
+from flatcore.spectra import Reason, Reasons
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,21 @@ class Mark:
 def marks(limits: FlatSettings) -> tuple[Mark, ...]:
     """List the marks; a masked pixel that has several reasons goes by the first of them."""
     return (
-        Mark(Reason.NO_FIT, "no blaze fit", style.GREY, "."),
+        Mark(Reason.NO_BLAZE, "no blaze", style.GREY, "."),
         Mark(Reason.NO_DATA, "no pixel kept", style.BLUE, "s"),
         Mark(Reason.LOW_BLAZE, "blaze under the cut", style.SKY, "."),
         Mark(Reason.OUTLIER_LIMIT, f"flat off by > {limits.limit:g}", style.PURPLE, "^"),
         Mark(Reason.OUTLIER_SIGMA, f"flat off by > {limits.sigma_cut:g} rms", style.ORANGE, "D"),
-        Mark(Reason.REJECTED, "kept; some pixels of the window left out", style.GREEN, "|", False, 0.97),
+        Mark(Reason.REJECTED, "kept; outlying pixels of the window left out", style.GREEN, "|", False, 0.97),
+        Mark(Reason.BAD_PIXEL, "kept; bad pixels in the window", style.BLUE, "|", False, 0.94),
+        Mark(Reason.SATURATED, "kept; saturated pixels in the window", style.PURPLE, "|", False, 0.88),
+        Mark(Reason.PREDICTED, "kept; blaze predicted from other orders", style.ORANGE, "|", False, 0.85),
+        Mark(Reason.SPLINE, "kept; blaze a spline", style.SKY, "|", False, 0.82),
         Mark(Reason.OFF_DETECTOR, "kept; window partly off the detector", style.BLACK, "|", False, 0.91),
     )
 
 
-def marked(reasons: Mask, limits: FlatSettings) -> Iterator[tuple[Mark, NDArray[np.bool_]]]:
+def marked(reasons: Reasons, limits: FlatSettings) -> Iterator[tuple[Mark, NDArray[np.bool_]]]:
     """Give for each mark the pixels that bear it; each masked pixel bears one, and no doubtful one.
 
     Parameters
@@ -65,7 +68,7 @@ def marked(reasons: Mask, limits: FlatSettings) -> Iterator[tuple[Mark, NDArray[
     """
     taken = np.zeros(reasons.shape, bool)
     for mark in marks(limits):
-        here = ((reasons & np.uint8(mark.reason)) != 0) & ~taken
+        here = ((reasons & np.int16(mark.reason)) != 0) & ~taken
         if mark.masked:
             taken |= here
         yield mark, here

@@ -16,7 +16,7 @@ from flatcore.images import BackgroundMaps, CombinedImage, Image
 from flatcore.products.context import RunContext, new_pid
 from flatcore.products.debug import write_intermediates
 from flatcore.products.hdus import Shared, background_hdus, fiber_hdus, orderps_hdus, shared_parts
-from flatcore.results import FiberResult, Product
+from flatcore.results import FiberResult, FrameCheck, Product
 from flatcore.version import VERSION
 from flatcore.writing import FileSet
 
@@ -47,10 +47,14 @@ class ProductWriter:
         What every product says of the run.
     clock
         Takes the time that the caller spends here as the stage ``products``.
+    frames
+        Each frame held to the combined image.
     """
 
-    def __init__(self, combined: CombinedImage, run: RunContext, clock: Clock) -> None:
-        self._combined, self._run, self._clock = combined, run, clock
+    def __init__(
+        self, combined: CombinedImage, run: RunContext, clock: Clock, frames: Sequence[FrameCheck] = ()
+    ) -> None:
+        self._combined, self._run, self._clock, self._frames = combined, run, clock, frames
         self._saves = run.settings.output.save
         self._files = FileSet()
         self._planned: list[tuple[str, str, Path]] = []
@@ -66,7 +70,7 @@ class ProductWriter:
 
     @cached_property
     def _shared(self) -> Shared:
-        return shared_parts(self._combined, self._run)
+        return shared_parts(self._combined, self._frames, self._run)
 
     def add_profiles(self, straight_profiles: Mapping[str, Image]) -> None:
         """Begin to write straightened order profiles, by fibre.

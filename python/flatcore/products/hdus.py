@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,15 @@ from flatcore.hdu import Hdu, Header, image_hdu, primary_hdu, table_hdu
 from flatcore.images import BackgroundMaps, CombinedImage, Image
 from flatcore.products.context import RunContext, unit_of
 from flatcore.products.headers import fiber_header, image_header, product_header
-from flatcore.products.tables import inputs_table, parameter_table, qc_table, settings_table
-from flatcore.results import FiberResult
+from flatcore.products.tables import (
+    change_table,
+    frames_table,
+    inputs_table,
+    parameter_table,
+    qc_table,
+    settings_table,
+)
+from flatcore.results import FiberResult, FrameCheck
 from flatcore.spectra import Reason
 
 
@@ -27,6 +35,8 @@ class Shared:
         Keywords of the first input and of the run.
     tables
         SETTINGS and INPUTS.
+    frames
+        FRAMES, where several were combined.
     divisor, unit
         Of E2DS-like products.
     """
@@ -34,22 +44,26 @@ class Shared:
     run: RunContext
     header: Header
     tables: tuple[Hdu, ...]
+    frames: tuple[Hdu, ...]
     divisor: float
     unit: str
 
 
-def shared_parts(combined: CombinedImage, run: RunContext) -> Shared:
+def shared_parts(combined: CombinedImage, frames: Sequence[FrameCheck], run: RunContext) -> Shared:
     """Make what all products of an image hold."""
     tables = settings_table(run), inputs_table(combined, run)
-    return Shared(run, image_header(combined, run), tables, *unit_of(combined, run))
+    checked = (frames_table(frames),) if frames else ()
+    return Shared(run, image_header(combined, run), tables, checked, *unit_of(combined, run))
 
 
 def fiber_hdus(shared: Shared, result: FiberResult) -> dict[str, list[Hdu]]:
     """HDUs of a fibre's products by kind."""
     header, mask, qc = fiber_header(shared.header, result, shared.run), _mask_hdu(result), qc_table(result)
+    change = change_table(result)
+    checked = [qc, *((change,) if change else ()), *shared.frames]
     kinds = {
-        "FF_FLAT": [*_flat_hdus(result, mask), qc],
-        "FF_BLAZE": [*_blaze_hdus(shared, result, mask), qc],
+        "FF_FLAT": [*_flat_hdus(result, mask), *checked],
+        "FF_BLAZE": [*_blaze_hdus(shared, result, mask), *checked],
         "EXT_E2DS_LL": [*_e2dsll_hdus(shared, result), qc, _windows_table(result)],
     }
     products = {}

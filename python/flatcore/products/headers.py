@@ -77,6 +77,7 @@ def fiber_header(shared: Header, result: FiberResult, run: RunContext) -> Header
         header[f"QCC{i:03d}V"] = (_finite(check.value), "value measured")
         header[f"QCC{i:03d}L"] = (check.limit, "condition")
         header[f"QCC{i:03d}P"] = (int(check.passed), "1: passed")
+        header[f"QCC{i:03d}D"] = (check.decisive, "the fibre fails with it")
     for order, snr in enumerate(spectra.snr):
         header[f"EXTSN{order:03d}"] = (_finite(snr), f"S/N of order {order} in the middle")
     header["EXTR1"] = (fiber.below, "extraction half-width below [pixel]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,12 @@ from flatcore.hdu import Hdu, table_hdu
 from flatcore.header import ascii_text
 from flatcore.images import CombinedImage
 from flatcore.products.context import RunContext
-from flatcore.results import FiberResult
+from flatcore.results import FiberResult, FrameCheck
 
 
 def parameter_table(result: FiberResult, divisor: float, unit: str) -> Hdu:
-    """Blaze parameters, their errors and the course of the fit, per order."""
-    fits_of_orders = result.flat.fits
+    """Blaze parameters, their errors, the course of the fit, and figures of each order."""
+    fits_of_orders, diagnostics = result.flat.fits, result.diagnostics
     values = np.stack([fit.parameters for fit in fits_of_orders])
     errors = np.stack([fit.errors for fit in fits_of_orders])
     columns: dict[str, Any] = {"ORDER": np.arange(len(fits_of_orders))}
@@ -25,12 +26,58 @@ def parameter_table(result: FiberResult, divisor: float, unit: str) -> Hdu:
         scale = divisor if name == "AMPLITUDE" else 1.0
         columns[name] = values[:, i] / scale
         columns[f"{name}_ERR"] = errors[:, i] / scale
-    columns["FITTED"] = np.array([np.count_nonzero(fit.fitted) for fit in fits_of_orders])
-    columns["EVALUATIONS"] = np.array([fit.evaluations for fit in fits_of_orders])
-    columns["PROBLEM"] = np.array([fit.problem for fit in fits_of_orders])
+    columns |= {
+        "RUNG": np.array([int(fit.rung) for fit in fits_of_orders]),
+        "RUNG_NAME": np.array([fit.rung.words for fit in fits_of_orders]),
+        "LOSS": np.array([fit.loss for fit in fits_of_orders]),
+        "FITTED": np.array([np.count_nonzero(fit.fitted) for fit in fits_of_orders]),
+        "EVALUATIONS": np.array([fit.evaluations for fit in fits_of_orders]),
+        "MISFIT": np.array([fit.misfit for fit in fits_of_orders]),
+        "DEPARTURE": np.array([fit.departure for fit in fits_of_orders]),
+        "CHI2": diagnostics.chi2,
+        "RESIDUAL_RMS": diagnostics.residual_rms,
+        "SNR_MEASURED": diagnostics.snr_measured,
+        "SNR_PHOTON": diagnostics.snr_photon,
+        "SNR_RATIO": diagnostics.snr_ratio,
+        "FRINGE_AMPLITUDE": diagnostics.fringe_amplitude,
+        "FRINGE_PERIOD": diagnostics.fringe_period,
+        "FRINGE_CHANCE": diagnostics.fringe_chance,
+        "USABLE": np.isfinite(result.flat.flat).mean(axis=1),
+        "VERDICT": np.array(result.qc.orders),
+        "WORDS": np.array([ascii_text(words) for words in result.qc.words]),
+        "PROBLEM": np.array([fit.problem for fit in fits_of_orders]),
+        "REASONS": np.array([ascii_text("; ".join(fit.reasons)) for fit in fits_of_orders]),
+    }
     units = {"AMPLITUDE": unit, "PERIOD": "pixel", "CENTRE": "pixel", "QUADRATIC": "1 / pixel", "CUBIC": "1 / pixel2",
-             "SLOPE": "1 / pixel", "FITTED": "pixel"}  # fmt: skip
+             "SLOPE": "1 / pixel", "FITTED": "pixel", "FRINGE_PERIOD": "pixel"}  # fmt: skip
     return table_hdu("BLAZEPAR", columns, units | {f"{k}_ERR": units[k] for k in names})
+
+
+def frames_table(frames: Sequence[FrameCheck]) -> Hdu:
+    """Each frame held to the combined image."""
+    columns = {
+        "FILENAME": np.array([ascii_text(frame.name) for frame in frames], dtype=str),
+        "MJDMID": np.array([frame.mjd_mid for frame in frames], dtype=float),
+        "LEVEL": np.array([frame.level for frame in frames], dtype=float),
+        "SPREAD": np.array([frame.spread for frame in frames], dtype=float),
+        "WORDS": np.array([ascii_text(frame.words) for frame in frames], dtype=str),
+    }
+    return table_hdu("FRAMES", columns, {"MJDMID": "d"})
+
+
+def change_table(result: FiberResult) -> Hdu | None:
+    """Change of flat and blaze since the previous night; none where there is no such night."""
+    change = result.change
+    if change is None:
+        return None
+    columns = {
+        "ORDER": np.arange(change.flat.size),
+        "FLAT_CHANGE": change.flat,
+        "BLAZE_CHANGE": change.blaze,
+        "LEVEL": change.level,
+        "PREVIOUS": np.array([ascii_text(change.name)] * change.flat.size),
+    }
+    return table_hdu("CHANGE", columns)
 
 
 def qc_table(result: FiberResult) -> Hdu:

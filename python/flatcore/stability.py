@@ -1,0 +1,120 @@
+"""Beside the second stage: each frame held to the combined one, for lamps that drift and shutters that stick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flatcore.fitsio import FitsImage, read_rows
+from flatcore.images import CombinedImage
+from flatcore.results import FrameCheck
+
+Array = NDArray[np.float64]
+
+# Rows that are looked at, evenly over the detector: a few per cent of the pixels tell the level to a thousandth.
+SAMPLED_ROWS = 96
+# A pixel is lit above this share of the sample's bright end, counted from its dark end.
+LIT_SHARE = 0.2
+DARK_PERCENTILE, BRIGHT_PERCENTILE = 5.0, 95.0
+# The image is looked at in this many parts each way.
+PARTS = 4
+LEAST_PIXELS = 50
+# Percentiles beyond which a pixel's ratio says more of cosmic rays than of the lamp.
+EXTREMES = (1.0, 99.0)
+# Under this level there is no light to speak of.
+NO_LIGHT = 0.1
+
+
+def check_frames(frames: Sequence[FitsImage], combined: CombinedImage, limit: float) -> tuple[FrameCheck, ...]:
+    """Compare each frame with the combined image, on the lit pixels of a sample of rows.
+
+    Parameters
+    ----------
+    frames
+        As combined.
+    combined
+        Their combination [ADU/s].
+    limit
+        Largest departure of a frame's level, or of the light in a part of it, from the combined image's.
+
+    Returns
+    -------
+    tuple of FrameCheck
+        One per frame; empty for a single frame.
+
+    Raises
+    ------
+    InputError
+        A frame cannot be read.
+    """
+    if len(frames) < 2:
+        return ()
+    rows = np.unique(np.linspace(0, combined.image.shape[0] - 1, SAMPLED_ROWS).astype(int)).tolist()
+    reference = combined.image[rows].astype(float)
+    finite = reference[np.isfinite(reference)]
+    dark, bright = np.percentile(finite, [DARK_PERCENTILE, BRIGHT_PERCENTILE]) if finite.size else (0.0, 0.0)
+    with np.errstate(invalid="ignore"):
+        lit = reference > dark + LIT_SHARE * (bright - dark)
+    found = []
+    for frame in frames:
+        pixels = np.where(lit, read_rows(frame, rows) - dark, np.nan)
+        level, spread = _level_and_spread(pixels, reference - dark)
+        mjd = float(frame.header["MJDMID"])
+        found.append(FrameCheck(frame.path.name, mjd, level, spread, _words(level, spread, limit)))
+    return tuple(found)
+
+
+def drift(checks: Sequence[FrameCheck]) -> float:
+    """Change of the lamp's level from the first to the last frame by a straight line in time; NaN if untold.
+
+    Frames without light say nothing of the lamp.
+    """
+    lit = [check for check in checks if check.level > NO_LIGHT]
+    times = np.array([check.mjd_mid for check in lit])
+    if len(lit) < 3 or not np.ptp(times) > 0:
+        return float("nan")
+    slope = np.polyfit((times - times.mean()) / np.ptp(times), [check.level for check in lit], 1)[0]
+    return float(slope)
+
+
+def _level_and_spread(pixels: Array, reference: Array) -> tuple[float, float]:
+    """Level of a frame, and the largest departure from it in one part of the image; NaN where nothing is lit."""
+    level = _level(pixels, reference)
+    departures = [
+        abs(_level(*part) - level)
+        for bands in zip(*(np.array_split(image, PARTS, axis=0) for image in (pixels, reference)), strict=True)
+        for part in zip(*(np.array_split(band, PARTS, axis=1) for band in bands), strict=True)
+    ]
+    return level, max((value for value in departures if np.isfinite(value)), default=0.0)
+
+
+def _level(pixels: Array, reference: Array) -> float:
+    """Ratio of the sums over the pixels whose own ratio is not among the extreme ones; NaN for too few pixels.
+
+    The median of the ratios would not do: every frame is itself the median of some pixels, whose ratio is 1.
+    """
+    finite = np.isfinite(pixels) & np.isfinite(reference)
+    if np.count_nonzero(finite) < LEAST_PIXELS:
+        return float("nan")
+    pixels, reference = pixels[finite], reference[finite]
+    ratio = pixels / reference
+    low, high = np.percentile(ratio, EXTREMES)
+    kept = (ratio >= low) & (ratio <= high)
+    return float(pixels[kept].sum() / reference[kept].sum())
+
+
+def _words(level: float, spread: float, limit: float) -> str:
+    """Say what is wrong with a frame; nothing where nothing is."""
+    if np.isnan(level):
+        return ""
+    if level < NO_LIGHT:
+        return f"next to no light ({level:.2f} of the combined level): the shutter stuck, or the lamp was off"
+    if spread > 0.5 * level:
+        return "part of the image has no light: the shutter stuck half way, or something stood in the beam"
+    if abs(level - 1.0) > limit:
+        return f"its level is {level:.3f} of the combined one"
+    if spread > limit:
+        return f"its light is distributed otherwise: a part of the image departs by {spread:.3f}"
+    return ""
