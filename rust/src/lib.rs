@@ -11,6 +11,7 @@ pub mod extract;
 pub mod fitsfile;
 pub mod hotpixels;
 pub mod interpolate;
+mod local_scale;
 pub mod median;
 pub mod outliers;
 mod parallel;
