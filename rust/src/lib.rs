@@ -6,6 +6,7 @@
 pub mod background;
 pub mod calibrate;
 pub mod combine;
+mod eights;
 pub mod error;
 pub mod extract;
 pub mod fitsfile;
@@ -13,6 +14,7 @@ pub mod hotpixels;
 pub mod interpolate;
 mod local_scale;
 pub mod median;
+pub mod network;
 pub mod outliers;
 mod parallel;
 pub mod pixels;
