@@ -25,6 +25,7 @@ pub mod sinc2;
 pub mod spline;
 pub mod straighten;
 pub mod trust_region;
+mod validity;
 
 #[cfg(feature = "python")]
 mod python;
