@@ -24,6 +24,7 @@ pub mod simd;
 pub mod sinc2;
 pub mod spline;
 pub mod straighten;
+mod triangle;
 pub mod trust_region;
 mod validity;
 
