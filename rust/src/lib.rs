@@ -26,6 +26,7 @@ pub mod spline;
 pub mod straighten;
 mod triangle;
 pub mod trust_region;
+mod trust_step;
 mod validity;
 
 #[cfg(feature = "python")]
