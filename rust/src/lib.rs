@@ -7,14 +7,17 @@ pub mod background;
 pub mod calibrate;
 pub mod combine;
 pub mod direct;
+mod eights;
 pub mod error;
 pub mod extract;
 pub mod fitsfile;
 pub mod horne;
 pub mod hotpixels;
 pub mod interpolate;
+mod local_scale;
 pub mod mapping;
 pub mod median;
+pub mod network;
 pub mod orders;
 pub mod outliers;
 mod parallel;
@@ -25,7 +28,10 @@ pub mod simd;
 pub mod sinc2;
 pub mod spline;
 pub mod straighten;
+mod triangle;
 pub mod trust_region;
+mod trust_step;
+mod validity;
 pub mod windows;
 
 #[cfg(feature = "python")]
