@@ -56,6 +56,7 @@ def test_flat_and_blaze_are_what_was_put_in(table, extracting, combining):
     line = table[extracting, combining]
     assert line.flat_bias[0] < 3e-4
     assert line.blaze_bias[0] < 1e-3
+    assert line.put_in_bias[0] < 1e-3
     # Other weights, another response: by two in a thousand at most.
     assert line.response_bias[0] < (3e-4 if extracting == "optimal" else 2.5e-3)
 
