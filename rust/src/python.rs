@@ -462,6 +462,11 @@ fn py_set_wide(wide: bool) {
 #[pymodule]
 #[pyo3(name = "_core")]
 fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // The first array looks up NumPy's interface, and an interrupt that strikes just then would be lost or worse: have
+    // it done before anyone is there to interrupt.
+    let py = module.py();
+    py.import("numpy")?;
+    PyArray1::<f64>::zeros(py, 0, false);
     module.add_function(wrap_pyfunction!(set_threads, module)?)?;
     module.add_function(wrap_pyfunction!(threads, module)?)?;
     module.add_function(wrap_pyfunction!(read_pixels, module)?)?;
