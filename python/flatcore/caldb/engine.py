@@ -102,6 +102,11 @@ class Backend:
         """The file of an SQLite database."""
         return Path(str(self.url.database)) if self.url.get_backend_name() == "sqlite" else None
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database; one that is not a file is taken to be there."""
+        return self.file is None or self.file.is_file()
+
     def rows(self, table: sql.Table, query: sql.Select[Any], how_to_make: str) -> Sequence[sql.RowMapping]:
         """Give what a query of one table finds.
 
