@@ -16,7 +16,8 @@ def held_back() -> Iterator[None]:
     """Let SIGINT and SIGTERM take effect when the block ends, however it ends.
 
     Python turns a signal into an exception between any two steps of the main thread, those of a library's cleaning up
-    included. Elsewhere than in the main thread there is nothing to hold back.
+    included. Elsewhere than in the main thread there is nothing to hold back. Whoever waits within, for a lock or a
+    server, is not to be interrupted either: keep it short.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -26,8 +27,9 @@ def held_back() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
+        # Ctrl-C last: once it may strike again, all else is as it was.
+        for number, handler in reversed(before.items()):
             # None is a handler that Python knows nothing of, and cannot put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        if came:
-            signal.raise_signal(came[0])
+        for held in dict.fromkeys(came):
+            signal.raise_signal(held)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from flatcore import _core
 from flatcore.caldb.keys import DAY_S, unix_of_mjd
 from flatcore.errors import CalibrationError, InputError
-from flatcore.fitsio import read_doubles
+from flatcore.fitsio import read_doubles, read_header
 from flatcore.results import FiberChange
 from flatcore.spectra import FiberFlat, Spectra
 
@@ -27,12 +27,13 @@ SLOW_WIDTH = 101
 
 @dataclass(frozen=True)
 class Previous:
-    """Flat and blaze of an earlier night, orders by columns, with the name of the flat's file and its age [days]."""
+    """An earlier night's flat and blaze, orders by columns; the flat's name and age, and the blaze's unit."""
 
     name: str
     age_days: float
     flat: Spectra
     blaze: Spectra
+    unit: str = "electron"
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ class EarlierNights:
             flat, blaze = flats[-1], min(blazes, key=lambda record: abs(record.unixtime - flats[-1].unixtime))
             age = (unix_of_mjd(self.mjd_mid) - flat.unixtime) / DAY_S
             try:
-                arrays = [read_doubles(self.database.path_of(record)) for record in (flat, blaze)]
-                return Previous(flat.filename, age, *arrays), ""
+                paths = [self.database.path_of(record) for record in (flat, blaze)]
+                unit = str(read_header(paths[1]).get("BUNIT", "electron"))
+                return Previous(flat.filename, age, read_doubles(paths[0]), read_doubles(paths[1]), unit), ""
             except (CalibrationError, InputError) as error:
                 problem = str(error)
         return None, f"fibre {fiber}: the previous night's flat cannot be compared: {problem}" if problem else ""
@@ -122,6 +124,8 @@ def changes(flat: FiberFlat, previous: Previous) -> FiberChange | None:
         return None
     rows = [_change(*arrays) for arrays in zip(flat.flat, previous.flat, flat.blaze, previous.blaze, strict=True)]
     flats, blazes, levels = np.array(rows, dtype=float).reshape(len(rows), 3).T
+    if previous.unit != "electron":
+        levels = np.full_like(levels, np.nan)
     return FiberChange(previous.name, previous.age_days, flats, blazes, levels)
 
 

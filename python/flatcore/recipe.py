@@ -356,6 +356,8 @@ def _make_fiber(name: str, image: _StraightImage, run: _Run) -> FiberResult:
         diagnostics = diagnose(spectra, flat, len(combined.inputs))
         previous, notice = image.earlier.latest(name)
         change = changes(flat, previous) if previous else None
+        if previous and change is None:
+            notice = f"fibre {name}: {previous.name} has another shape, and is not compared with"
         qc = check_fiber(flat, profile.qc, diagnostics, change=change, frames=image.frames, drift=drift(image.frames))
     result = FiberResult(spectra, flat, diagnostics, change, qc)
     run.warn([notice] if notice else [])

@@ -81,7 +81,15 @@ def _fiber(fiber: FiberResult) -> dict[str, Any]:
             }
             for check in fiber.qc.checks
         ],
-        "previous": None if change is None else {"name": change.name, "age_days": _number(change.age_days)},
+        "previous": None
+        if change is None
+        else {
+            "name": change.name,
+            "age_days": _number(change.age_days),
+            "flat_change": [_number(value) for value in change.flat],
+            "blaze_change": [_number(value) for value in change.blaze],
+            "level": [_number(value) for value in change.level],
+        },
         "orders": [_order(fiber, order) for order in range(len(fiber.qc.orders))],
     }
 

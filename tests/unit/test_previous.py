@@ -44,6 +44,11 @@ class TestChanges:
         np.testing.assert_allclose(found.level, 0.7)
         np.testing.assert_allclose(found.blaze, 0.0, atol=1e-12)
 
+    def test_another_unit_says_nothing_of_the_lamp(self):
+        found = changes(of(*self.night(1)), Previous("old.fits", 1.0, *self.night(2), unit="adu / s"))
+        assert np.isnan(found.level).all()
+        assert np.isfinite(found.blaze).all()
+
     def test_another_shape(self):
         flat, blaze = self.night(1)
         found = changes(
