@@ -145,7 +145,7 @@ def test_no_setting_makes_a_fault_an_error(whole, number):
 
 @pytest.mark.parametrize("orders", [(1, 2, 3, 4), (9, 10, 11, 12), (0, 1, 2, 3, 4, 5), (4, 5, 6, 7, 8)])
 def test_many_wrong_neighbours(whole, orders):
-    """Orders that are wrong and look right, half of an order's neighbours: what it gets is right, and told if not plain."""
+    """Half of the neighbours are wrong and look right: what an order gets is right, and told if it is not plain."""
     e2ds, truth, _ = whole
     moved = e2ds.copy()
     for order in orders:
