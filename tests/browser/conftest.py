@@ -23,7 +23,7 @@ def chromium():
 class Visit:
     """A page in the browser, with all that it asked for and complained about."""
 
-    def __init__(self, browser, path, width=1280, **options):
+    def __init__(self, browser, path, width=1280, *, ready=True, **options):
         self.requests, self.complaints = [], []
         self.page = browser.new_page(viewport={"width": width, "height": 900}, **options)
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -31,7 +31,9 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.address = path.as_uri()
         self.page.goto(self.address)
-        self.page.wait_for_selector("[data-ready]", state="attached")
+        if ready:
+            # Plots are there when their script says so.
+            self.page.wait_for_selector("[data-ready]", state="attached")
 
     def text(self, selector):
         return self.page.locator(selector).inner_text()

@@ -57,4 +57,13 @@ def test_json(night, capsys):
 def test_no_such_run(night, capsys):
     pid = Made(capsys, night).summary["pid"]
     assert f"has no run nowhere; the latest is {pid}" in refused(capsys, 3, "report", "nowhere", "--data-root", night)
-    assert "Missing argument 'RUN'" in refused(capsys, 2, "report", "--data-root", night)
+    assert "expected RUN" in refused(capsys, 2, "report", "--data-root", night)
+    assert "not both" in refused(capsys, 2, "report", OBS_DIR, "--index", "--data-root", night)
+
+
+def test_index(night, capsys):
+    pid = Made(capsys, night, "--report").summary["pid"]
+    index, trends, table = report(capsys, "--index", "--data-root", night)
+    assert [path.name for path in (index, trends, table)] == ["index.html", "trends.html", "trends.csv"]
+    assert Page(index).column("runs", "identifier") == [pid] and Page(index).column("runs", "page") == ["page"]
+    assert len(table.read_text().splitlines()) == 10

@@ -22,7 +22,7 @@ COMMANDS = {
     "run": "Make flat, blaze and extracted products from a night's lamp flats.",
     "calib": "Add to, look into and keep in order the calibration database.",
     "runs": "List past runs, and show what went into one and came out of it.",
-    "report": "Write a page that explains a run.",
+    "report": "Write a page that explains a run, or an index of all runs with trends.",
     "simulate": "Write a simulated night with known truth.",
 }
 

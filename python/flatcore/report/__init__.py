@@ -13,6 +13,7 @@ try:
 except ImportError as error:
     raise UsageError(f"report: pages need Jinja2 and Bokeh ({error}): pip install 'flatcore[report]'") from error
 
+from flatcore.report.index import write_index
 from flatcore.report.page import page_path, write_pages
 
-__all__ = ["page_path", "write_pages"]
+__all__ = ["page_path", "write_index", "write_pages"]

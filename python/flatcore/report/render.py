@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -12,6 +14,9 @@ from markupsafe import Markup
 
 from flatcore.version import VERSION
 from flatcore.writing import replacing
+
+# Characters of a page in which its head says which run it explains.
+HEAD = 2000
 
 
 @cache
@@ -31,6 +36,15 @@ def _asset(name: str) -> Markup:
     """Give a script or a style sheet of the templates' folder as it is: it is part of flatcore."""
     text = resources.files("flatcore.report").joinpath("templates", name).read_text(encoding="utf-8")
     return Markup(text)
+
+
+def run_of_page(path: Path) -> str:
+    """Give the identifier of the run that a page explains; empty where there is no such page."""
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        found = re.search(r'<meta name="flatcore-run" content="([^"]*)">', file.read(HEAD))
+    return html.unescape(found.group(1)) if found else ""
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:

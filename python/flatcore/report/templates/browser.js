@@ -11,17 +11,7 @@
     return;
   }
 
-  // ---- data: 16 bits a value, differences along the order, low bytes before high ones, deflated
-
-  async function unpack(text, orders, width) {
-    const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-    const values = new Uint16Array(orders * width);
-    for (let i = 0; i < values.length; i++)
-      values[i] = (i % width ? values[i - 1] : 0) + bytes[i] + 256 * bytes[values.length + i];
-    return values;
-  }
+  // ---- data
 
   async function unpackFiber(fiber) {
     const { orders, width } = fiber;
@@ -30,12 +20,8 @@
     const spectra = {};
     for (const name of ["e2ds", "blaze", "flat"]) spectra[name] = await plane(fiber[name].data);
     const part = (values, order) => values.subarray(order * width, (order + 1) * width);
-    const value = (name, order) => {
-      const { low, span } = fiber[name];
-      return Float64Array.from(part(spectra[name], order), (step) =>
-        step ? low[order] + ((step - 1) / 65533) * span[order] : NaN,
-      );
-    };
+    const value = (name, order) =>
+      valuesOf(part(spectra[name], order), fiber[name].low[order], fiber[name].span[order]);
     return (order) => ({
       x: part(columns, order),
       mask: part(mask, order),
@@ -88,22 +74,11 @@
     return { found, present: present.reverse() };
   }
 
-  // The axis of values shows what is within the columns, no more and no less.
   function fit() {
     const { shown } = state;
     if (!shown) return;
-    for (const [range, names, least] of [["flux-range", ["e2ds", "blaze"], 0], ["flat-range", ["flat"], 0.01]]) {
-      let [low, high] = [Infinity, -Infinity];
-      for (const name of names)
-        shown[name].forEach((value, i) => {
-          if (shown.x[i] < columns.start || shown.x[i] > columns.end || Number.isNaN(value)) return;
-          low = Math.min(low, value);
-          high = Math.max(high, value);
-        });
-      if (low > high) continue;
-      const margin = Math.max(0.05 * (high - low), least) || 1;
-      model(range).setv({ start: low - margin, end: high + margin });
-    }
+    fitRange(model("flux-range"), shown.x, [shown.e2ds, shown.blaze], columns);
+    fitRange(model("flat-range"), shown.x, [shown.flat], columns, 0.001);
   }
 
   async function show(fiber, order, whole = false) {
@@ -160,8 +135,6 @@
   columns.change.connect(fit);
 
   // ---- one pixel
-
-  const digits = (value) => (Number.isNaN(value) ? "no value" : value.toPrecision(5).replace(/e\+?/, "e"));
 
   function nearest(x) {
     const { shown } = state;
