@@ -10,7 +10,6 @@ from bokeh.layouts import column
 from bokeh.models import (
     BoxZoomTool,
     ColumnDataSource,
-    CrosshairTool,
     CustomJS,
     FactorRange,
     PanTool,
@@ -24,8 +23,8 @@ from bokeh.resources import Resources
 
 from flatcore.report.reasons import WORDINGS
 
-# Okabe & Ito's colours, which those who see few colours tell apart on white and on black.
-SPECTRUM, BLAZE, FLAT, MASKED, DOUBTFUL = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
+# After Okabe & Ito, whose colours those who see few colours tell apart; the blue is lighter, to be seen on black too.
+SPECTRUM, BLAZE, FLAT, MASKED, DOUBTFUL = "#2C8BC6", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 HEIGHTS = (280, 220, 150)
 
 
@@ -43,7 +42,6 @@ def browser_panels() -> dict[str, Any]:
     values = ColumnDataSource(data={"x": [], "e2ds": [], "blaze": [], "flat": []}, name="values")
     runs = ColumnDataSource(data={"left": [], "right": [], "reason": [], "colour": []}, name="runs")
     cursor = Span(dimension="height", line_dash="dotted", line_width=1, name="cursor", location=0)
-    crosshair = CrosshairTool(dimensions="height", overlay=Span(dimension="height", line_width=1))
 
     def panel(name: str, height: int, label: str, **more: Any) -> Any:
         plot = figure(
@@ -52,7 +50,7 @@ def browser_panels() -> dict[str, Any]:
         )  # fmt: skip
         zoom = BoxZoomTool(dimensions="width")
         wheel = WheelZoomTool(dimensions="width", modifiers={"ctrl": True})
-        plot.toolbar = Toolbar(tools=[zoom, PanTool(dimensions="width"), wheel, crosshair],
+        plot.toolbar = Toolbar(tools=[zoom, PanTool(dimensions="width"), wheel],
                                active_drag=zoom, active_scroll=wheel, logo=None)  # fmt: skip
         # Wide enough for the longest name of a reason, so that the panels' columns stand above one another.
         plot.min_border_left = 112

@@ -14,7 +14,7 @@ from bokeh.plotting import figure as new_plot
 
 from flatcore.report.trends import Figure
 
-LINE, BAND = "#0072B2", "#56B4E9"
+LINE, BAND = "#2C8BC6", "#56B4E9"
 HEIGHT = 170
 
 

@@ -50,7 +50,7 @@
   document.addEventListener("flatcore-theme", dress);
   dress();
 
-  const state = { fiber: 0, order: 0, shown: null, pixel: -1 };
+  const state = { fiber: 0, order: 0, shown: null, runs: null, pixel: -1 };
   const fiberOf = () => data.fibers[state.fiber];
 
   // Runs of columns that have a reason, for its line in the panel of flags.
@@ -79,6 +79,10 @@
     if (!shown) return;
     fitRange(model("flux-range"), shown.x, [shown.e2ds, shown.blaze], columns);
     fitRange(model("flat-range"), shown.x, [shown.flat], columns, 0.001);
+    // Runs beyond the columns that are shown would leave their ends at the edge.
+    const { left, right } = state.runs;
+    const within = (_, i) => right[i] > columns.start && left[i] < columns.end;
+    runs.data = Object.fromEntries(Object.entries(state.runs).map(([name, run]) => [name, run.filter(within)]));
   }
 
   async function show(fiber, order, whole = false) {
@@ -89,8 +93,8 @@
     state.shown = shown;
     values.data = { x: shown.x, e2ds: shown.e2ds, blaze: shown.blaze, flat: shown.flat };
     const { found, present } = runsOf(shown);
+    state.runs = found;
     reasons.factors = present;
-    runs.data = found;
     model("flux").left[0].axis_label = `flux [${fiberOf().unit}]`;
     if (whole || other) all();
     fit();
