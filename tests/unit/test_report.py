@@ -128,12 +128,23 @@ class TestPage:
 
         page = page_of(changed(latest(made), fail), made)
         assert "✗ Failed: fibre C" in page.text
-        assert "Fibre C: max_rms is 0.07123, asked for max_rms < 0.05 (rms of the flat of order 4)." in page.text
-        assert "Fibres AB, A, B passed." in page.text and "Of 36 orders 1 have none." in page.text
+        assert "Fibre C: rms of the flat of order 4; measured 0.07123." in page.text
+        assert "Fibres AB, A, B passed." in page.text and "Of 36 orders, 1 has no blaze." in page.text
         assert "1 warning, listed below." in page.text and "fibre C, order 4: no blaze" in page.text
         assert page.column("checks", "verdict")[-5:-3] == ["✗ fail", "! warns"]
         assert page.column("orders-C", "verdict")[4] == "✗ fail" and page.column("orders-C", "rms")[4] == "–"
         assert page.column("orders-C", "words")[4] == "no blaze: no light"
+        # The first fibre's orders are unfolded, and those of the fibres that fail.
+        assert ["open" in a for tag, a in page.tags if tag == "details"] == [True, False, False, True]
+
+    def test_many_warnings_unfold(self, made):
+        def warn(record):
+            record["warnings"] = [f"warning {number}." for number in range(20)]
+
+        page = page_of(changed(latest(made), warn), made)
+        assert "20 warnings, listed below." in page.text
+        before, after = page.text.split("12 more")
+        assert "warning 7." in before and "warning 8." in after and "warning 19." in after
 
     def test_a_run_that_failed(self, made):
         run = dataclasses.replace(latest(made), status="error", exit_status=3, record={"error": "a.fits: no such file"})

@@ -8,6 +8,7 @@ from bokeh.embed import json_item
 from bokeh.events import MouseMove
 from bokeh.layouts import column
 from bokeh.models import (
+    BasicTickFormatter,
     BoxZoomTool,
     ColumnDataSource,
     CustomJS,
@@ -64,6 +65,8 @@ def browser_panels() -> dict[str, Any]:
     flux.line("x", "blaze", source=values, color=BLAZE, line_width=2, legend_label="blaze")
     flux.legend.orientation, flux.legend.padding, flux.legend.spacing = "horizontal", 4, 14
     flux.legend.location = "bottom_center"
+    # Electrons as people write them, not as powers of ten.
+    flux.yaxis.formatter = BasicTickFormatter(power_limit_high=7)
     flat = panel("flat", HEIGHTS[1], "flat", y_range=Range1d(start=0, end=1, name="flat-range"))
     flat.line("x", "flat", source=values, color=FLAT, line_width=1)
     # A name of its own for each reason: as many lines as an order has reasons.

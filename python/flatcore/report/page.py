@@ -20,6 +20,8 @@ from flatcore.report.verdict import verdict_of
 
 # What a run was told where nothing was.
 NOT_ASKED = ("", "default", "ALL")
+# Warnings that are seen at once; the others unfold.
+MOST_TOLD = 8
 
 
 def page_path(data_root: Path, obs_dir: str, name: str) -> Path:
@@ -68,6 +70,8 @@ def _content(run: RunRecord, image: Record | None, data_root: Path) -> dict[str,
         "asked": {name: value for name, value in table_of(record, "asked").items() if value not in NOT_ASKED},
         "versions": table_of(record, "versions"),
         "warnings": list_of(record, "warnings"),
+        "told": MOST_TOLD,
+        "failed": [],
         "root": "../" * len(Path(run.obs_dir).parts),
         "verdict": verdict_of(run, image, ()),
         "stem": "",
@@ -86,6 +90,7 @@ def _content(run: RunRecord, image: Record | None, data_root: Path) -> dict[str,
     return content | {
         "verdict": verdict_of(run, image, missing),
         "stem": image["stem"],
+        "failed": [name for name, fiber in fibers_of(image) if not fiber["passed"]],
         "observed": time_of(mjd_of(image)),
         "readnoise_e": image.get("readnoise_e"),
         "missing": missing,

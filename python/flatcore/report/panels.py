@@ -8,7 +8,16 @@ from typing import Any
 from bokeh.embed import json_item
 from bokeh.events import MouseMove
 from bokeh.layouts import column
-from bokeh.models import BoxZoomTool, ColumnDataSource, CustomJS, PanTool, Range1d, Toolbar, WheelZoomTool
+from bokeh.models import (
+    BasicTickFormatter,
+    BoxZoomTool,
+    ColumnDataSource,
+    CustomJS,
+    PanTool,
+    Range1d,
+    Toolbar,
+    WheelZoomTool,
+)
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure as new_plot
 
@@ -37,6 +46,7 @@ def trend_panels(figures: Sequence[Figure]) -> dict[str, Any]:
         zoom, wheel = BoxZoomTool(dimensions="width"), WheelZoomTool(dimensions="width", modifiers={"ctrl": True})
         plot.toolbar = Toolbar(tools=[zoom, PanTool(dimensions="width"), wheel], active_drag=zoom, active_scroll=wheel,
                                logo=None)  # fmt: skip
+        plot.yaxis.formatter = BasicTickFormatter(power_limit_high=7)
         plot.min_border_left = 90
         plot.add_layout(cursor)
         plot.varea("x", "low", "high", source=source, color=BAND, alpha=0.35)

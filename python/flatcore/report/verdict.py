@@ -79,9 +79,8 @@ def _failures(fibers: dict[str, Record], failed: Sequence[str]) -> list[str]:
     for name in failed:
         for check in list_of(fibers[name], "checks"):
             if not check["passed"] and check.get("decisive", True):
-                measured = "no value" if check["value"] is None else f"{check['value']:.4g}"
-                words = f" ({check['words']})" if check.get("words") else ""
-                told.append(f"Fibre {name}: {check['name']} is {measured}, asked for {check['limit']}{words}.")
+                measured = "no value" if check["value"] is None else f"measured {check['value']:.4g}"
+                told.append(f"Fibre {name}: {check.get('words') or check['limit']}; {measured}.")
     passing = [name for name in fibers if name not in failed]
     return [*told, *([f"Fibre{'s' if len(passing) > 1 else ''} {', '.join(passing)} passed."] if passing else [])]
 
@@ -94,9 +93,13 @@ def _described(fibers: dict[str, Record]) -> str:
     helped = sum(Rung.PREDICTED <= rung < Rung.NONE for rung in rungs)
     if not without and not helped:
         return f"All {len(orders)} orders have a blaze of their own."
-    parts = [f"{helped} have a predicted blaze or a spline"] if helped else []
-    parts += [f"{without} have none"] if without else []
-    return f"Of {len(orders)} orders {' and '.join(parts)}."
+    parts = [f"{helped} {_has(helped)} a blaze that is predicted or a spline"] if helped else []
+    parts += [f"{without} {_has(without)} no blaze"] if without else []
+    return f"Of {len(orders)} orders, {' and '.join(parts)}."
+
+
+def _has(number: int) -> str:
+    return "has" if number == 1 else "have"
 
 
 def _count(number: int, name: str) -> str:
