@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.caldb.keys import DAY_S, unix_of_mjd
-from flatcore.errors import FlatcoreError
+from flatcore.errors import CalibrationError, InputError
 from flatcore.fitsio import read_doubles
 from flatcore.results import FiberChange
 from flatcore.spectra import FiberFlat, Spectra
@@ -35,44 +35,77 @@ class Previous:
     blaze: Spectra
 
 
-def find_previous(
-    database: CalibrationDatabase, fiber: str, mjd_mid: float, max_age_days: float
-) -> tuple[Previous | None, str]:
-    """Read the latest earlier night's flat and blaze; none where there are none.
+@dataclass(frozen=True)
+class EarlierNights:
+    """Records of earlier nights' flats and blazes, read once for all fibres.
 
-    Parameters
+    Attributes
     ----------
     database
-        Where they are recorded.
-    fiber
-        The fibre.
+        Where their files are.
     mjd_mid
         Tonight's time.
-    max_age_days
-        How far back to look.
-
-    Returns
-    -------
-    previous, notice
-        The notice says why there is none although there should be; it is empty otherwise.
+    flats, blazes
+        In use, older than half a day and not too old; by time.
+    problem
+        Why they could not be read; empty where they could.
     """
-    try:
-        flats, blazes = (_earlier(database.records(key, fiber), mjd_mid, max_age_days) for key in ("FLAT", "BLAZE"))
-        if not flats or not blazes:
-            return None, ""
-        flat, blaze = flats[-1], min(blazes, key=lambda record: abs(record.unixtime - flats[-1].unixtime))
-        age = (unix_of_mjd(mjd_mid) - flat.unixtime) / DAY_S
-        arrays = [read_doubles(database.path_of(record)) for record in (flat, blaze)]
-    except FlatcoreError as error:
-        return None, f"fibre {fiber}: the previous night's flat cannot be compared: {error}"
-    return Previous(flat.filename, age, *arrays), ""
+
+    database: CalibrationDatabase
+    mjd_mid: float
+    flats: tuple[CalibrationRecord, ...]
+    blazes: tuple[CalibrationRecord, ...]
+    problem: str = ""
+
+    @classmethod
+    def of(cls, database: CalibrationDatabase, mjd_mid: float, max_age_days: float) -> EarlierNights:
+        """Read them.
+
+        Parameters
+        ----------
+        database
+            Where they are recorded.
+        mjd_mid
+            Tonight's time.
+        max_age_days
+            How far back to look.
+        """
+        if not database.exists:
+            return cls(database, mjd_mid, (), ())
+        try:
+            flats, blazes = (_earlier(database.records(key), mjd_mid, max_age_days) for key in ("FLAT", "BLAZE"))
+        except CalibrationError as error:
+            return cls(database, mjd_mid, (), (), str(error))
+        return cls(database, mjd_mid, flats, blazes)
+
+    def latest(self, fiber: str) -> tuple[Previous | None, str]:
+        """Read the latest flat and blaze of a fibre; none where there are none.
+
+        Returns
+        -------
+        previous, notice
+            The notice says why there is none although there should be; it is empty otherwise.
+        """
+        flats, blazes = ([r for r in records if r.fiber == fiber] for records in (self.flats, self.blazes))
+        problem = self.problem
+        if flats and blazes:
+            flat, blaze = flats[-1], min(blazes, key=lambda record: abs(record.unixtime - flats[-1].unixtime))
+            age = (unix_of_mjd(self.mjd_mid) - flat.unixtime) / DAY_S
+            try:
+                arrays = [read_doubles(self.database.path_of(record)) for record in (flat, blaze)]
+                return Previous(flat.filename, age, *arrays), ""
+            except (CalibrationError, InputError) as error:
+                problem = str(error)
+        return None, f"fibre {fiber}: the previous night's flat cannot be compared: {problem}" if problem else ""
 
 
-def _earlier(records: Sequence[CalibrationRecord], mjd_mid: float, max_age_days: float) -> list[CalibrationRecord]:
+def _earlier(
+    records: Sequence[CalibrationRecord], mjd_mid: float, max_age_days: float
+) -> tuple[CalibrationRecord, ...]:
     """Give the records in use of earlier nights, by time."""
     ages = [(unix_of_mjd(mjd_mid) - record.unixtime) / DAY_S for record in records]
     used = [r for r, age in zip(records, ages, strict=True) if r.used and SAME_NIGHT < age <= max_age_days]
-    return sorted(used, key=lambda record: (record.unixtime, record.filename))
+    return tuple(sorted(used, key=lambda record: (record.unixtime, record.filename)))
 
 
 def changes(flat: FiberFlat, previous: Previous) -> FiberChange | None:

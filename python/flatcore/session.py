@@ -20,6 +20,7 @@ from flatcore.caldb.runs import Ending
 from flatcore.clock import Clock, Progress
 from flatcore.errors import FlatcoreError
 from flatcore.fitsio import read_header, sha256_of
+from flatcore.interrupts import held_back
 from flatcore.night import Night, prepared
 from flatcore.products import new_pid, straight_profile_path
 from flatcore.recipe import make
@@ -194,15 +195,17 @@ class _Recorded(AbstractContextManager["_Recorded"]):
     def start(self, instrument: str) -> None:
         """Record the run as running."""
         run = self._run
-        self._runs.start(
-            pid=self._pid,
-            obs_dir=self._obs_dir,
-            instrument=instrument,
-            program=run.program,
-            shortname=run.shortname,
-            recipe_kind=run.recipe_kind,
-        )
-        self._started = True
+        # An interrupt between the record and knowing of it would have it recorded twice.
+        with held_back():
+            self._runs.start(
+                pid=self._pid,
+                obs_dir=self._obs_dir,
+                instrument=instrument,
+                program=run.program,
+                shortname=run.shortname,
+                recipe_kind=run.recipe_kind,
+            )
+            self._started = True
 
     def finish(self, status: Ending, exit_status: int, record: Mapping[str, Any]) -> None:
         """Record how the run ended; once."""

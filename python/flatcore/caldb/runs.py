@@ -101,7 +101,7 @@ class RunLog:
 
     def exists(self) -> bool:
         """Tell whether there is a database; one that is not a file is taken to be there."""
-        return self.backend.file is None or self.backend.file.is_file()
+        return self.backend.exists
 
     @property
     def name(self) -> str:
