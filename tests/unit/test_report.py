@@ -15,7 +15,9 @@ from astropy.io import fits
 from flatcore.caldb import RunLog
 from flatcore.errors import OutputError, UsageError
 from flatcore.report import page_path, write_pages
+from flatcore.report.browser import plotting_script
 from flatcore.report.packing import STEPS, kept_columns, packed, packed_fibers, unpacked
+from flatcore.report.pictures import MOST_BYTES
 from flatcore.report.products import FiberPlanes
 from flatcore.report.reasons import WORDINGS
 from flatcore.report.verdict import verdict_of
@@ -125,12 +127,17 @@ class TestPage:
             fiber["checks"][1] |= {"passed": False}
             fiber["orders"][4] |= {"verdict": "fail", "rms": None, "rung": "none", "words": "no blaze: no light"}
             record["warnings"] = ["fibre C, order 4: no blaze"]
+            record["figure_problems"] = ["figures could not all be drawn: no ink"]
 
         page = page_of(changed(latest(made), fail), made)
         assert "✗ Failed: fibre C" in page.text
         assert "Fibre C: rms of the flat of order 4; measured 0.07123." in page.text
         assert "Fibres AB, A, B passed." in page.text and "Of 36 orders, 1 has no blaze." in page.text
-        assert "1 warning, listed below." in page.text and "fibre C, order 4: no blaze" in page.text
+        assert (
+            "2 warnings, listed below." in page.text
+            and "no ink" in page.text
+            and "fibre C, order 4: no blaze" in page.text
+        )
         assert page.column("checks", "verdict")[-5:-3] == ["✗ fail", "! warns"]
         assert page.column("orders-C", "verdict")[4] == "✗ fail" and page.column("orders-C", "rms")[4] == "–"
         assert page.column("orders-C", "words")[4] == "no blaze: no light"
@@ -244,14 +251,18 @@ class TestFigures:
         stem = run.record["images"][0]["stem"]
         folder = root / "plot" / OBS_DIR
         folder.mkdir(parents=True)
-        for name in (f"{stem}_FLAT_BLAZE_ORDER1_AB", f"{stem}_SUM_FLAT_BLAZE_ORDER_A_order04", "other_pp_FLAT_A"):
+        for name in (f"{stem}_FLAT_BLAZE_ORDER1_AB", f"{stem}_SUM_FLAT_BLAZE_ORDER_A_order04",
+                     f"{stem}_FLAT_QUALITY_A", f"{stem}_SOMETHING_NEW", "other_pp_FLAT_A"):  # fmt: skip
             (folder / f"{name}.png").write_bytes(b"\x89PNG " + name.encode())
         page = page_of(run, root)
         pictures = [a["alt"] for tag, a in page.tags if tag == "img"]
         assert pictures == [
+            "Something new",
+            "rms and S/N of each order, with limits, fibre A",
             "Spectrum, blaze and flat of an order, fibre A, order 4",
             "Spectrum, blaze and flat, all orders, fibre AB",
         ]
+        assert "Figures All fibres Something new" in page.text
 
     def test_an_older_run_s_are_not(self, root):
         run = latest(root)
@@ -271,7 +282,7 @@ class TestFigures:
             path.write_bytes(b"\x89PNG0")
         page = page_of(run, root)
         assert len([tag for tag, _ in page.tags if tag == "img"]) == 2
-        assert "1 more figures" in page.text and "ORDER1_C.png" in page.text
+        assert "1 more figure lies in" in page.text and "ORDER1_C.png" in page.text
 
 
 class TestPacking:
@@ -323,8 +334,9 @@ class TestPacking:
             flat = 1 + 0.01 * random.standard_normal(shape)
             mask = (random.random(shape) < 0.01).astype(np.int16) * int(Reason.REJECTED)
             fibers.append(FiberPlanes(name, "electron", blaze, blaze * flat, flat, mask))
-        # Library and figures need less than 9 MB besides.
-        assert len(json.dumps(packed_fibers(fibers))) < 6e6
+        # With the library and all the figures that a page embeds, and half a megabyte of tables.
+        size = len(json.dumps(packed_fibers(fibers))) + len(plotting_script()) + MOST_BYTES * 4 / 3 + 5e5
+        assert size < 15e6
 
 
 def test_every_reason_has_words():

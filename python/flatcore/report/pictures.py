@@ -5,22 +5,28 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-# Bytes of figures that a page embeds; the others are named.
-MOST_BYTES = 5_000_000
-# Order in which figures are shown; those that sum up come first.
-FIRST = ("SUM_",)
+# Bytes of figures that a page embeds, which become four thirds of that; the others are named.
+MOST_BYTES = 6_500_000
 
+# Kinds of figures, those first that say most in the least space.
 CAPTIONS = {
-    "SUM_FLAT_ORDER_FIT_EDGES": "Orders and their edges on the image",
+    "FLAT_QUALITY": "rms and S/N of each order, with limits",
+    "FLAT_BLAZE_PARAMETERS": "Parameters of the blaze across the orders",
+    "FLAT_PREVIOUS": "The flat against the previous night's",
+    "FLAT_HISTOGRAM": "Histogram of the flat, with limits",
+    "FLAT_IMAGE": "The flat as an image, with its mask",
+    "FLAT_FRAMES": "Frames against the combined image",
+    "FLAT_BACKGROUND": "Background before and after",
     "SUM_FLAT_BLAZE_ORDER": "Spectrum, blaze and flat of an order",
-    "FLAT_ORDER_FIT_EDGES1": "Orders and their edges on the image, all orders",
-    "FLAT_ORDER_FIT_EDGES2": "Orders and their edges on the image",
+    "SUM_FLAT_ORDER_FIT_EDGES": "Orders and their edges on the image",
     "FLAT_BLAZE_ORDER1": "Spectrum, blaze and flat, all orders",
-    "FLAT_BLAZE_ORDER2": "Spectrum, blaze and flat of an order",
+    "FLAT_BLAZE_ORDER2": "Spectrum, blaze and flat of an order, larger",
+    "FLAT_ORDER_FIT_EDGES2": "Orders and their edges on the image, larger",
+    "FLAT_ORDER_FIT_EDGES1": "Orders and their edges on the image, all orders",
 }
 
 
@@ -38,12 +44,15 @@ class Picture:
         What it shows.
     source
         The picture itself as a data URL; empty for one that is only named.
+    rank
+        Its place among the kinds of figures.
     """
 
     name: str
     fiber: str
     caption: str
     source: str
+    rank: int
 
 
 def pictures_of(folder: Path, stem: str, fibers: Sequence[str], started: str) -> tuple[Picture, ...]:
@@ -65,23 +74,19 @@ def pictures_of(folder: Path, stem: str, fibers: Sequence[str], started: str) ->
     begin = datetime.fromisoformat(started).replace(tzinfo=UTC).timestamp()
     paths = [path for path in folder.glob("*.png") if path.name.startswith(f"{stem}_")]
     # File systems keep times to two seconds, some of them.
-    own = sorted((path for path in paths if path.stat().st_mtime > begin - 2), key=lambda path: _rank(path, stem))
+    own = [_picture(path, stem, fibers) for path in paths if path.stat().st_mtime > begin - 2]
     pictures, spent = [], 0
-    for path in own:
+    for picture in sorted(own, key=lambda picture: (picture.rank, picture.name)):
+        path = folder / picture.name
         size = path.stat().st_size
         embedded = spent + size <= MOST_BYTES
         spent += size if embedded else 0
-        pictures.append(_picture(path, stem, fibers, embedded))
+        pictures.append(replace(picture, source=_source(path)) if embedded else picture)
     return tuple(pictures)
 
 
-def _rank(path: Path, stem: str) -> tuple[bool, bool, str]:
-    """Sum-ups first, single orders last."""
-    name = path.name.removeprefix(f"{stem}_")
-    return not name.startswith(FIRST), "_order" in name, name
-
-
-def _picture(path: Path, stem: str, fibers: Sequence[str], embedded: bool) -> Picture:
+def _picture(path: Path, stem: str, fibers: Sequence[str]) -> Picture:
+    """Read a figure's name; it is not embedded yet."""
     plot = path.stem.removeprefix(f"{stem}_")
     order = re.search(r"_order(\d+)$", plot)
     plot = plot[: order.start()] if order else plot
@@ -90,5 +95,10 @@ def _picture(path: Path, stem: str, fibers: Sequence[str], embedded: bool) -> Pi
     caption = CAPTIONS.get(plot, plot.replace("_", " ").capitalize())
     caption += f", fibre {fiber}" if fiber else ""
     caption += f", order {int(order.group(1))}" if order else ""
-    source = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() if embedded else ""
-    return Picture(path.name, fiber, caption, source)
+    # A kind that this flatcore does not know comes last.
+    rank = list(CAPTIONS).index(plot) if plot in CAPTIONS else len(CAPTIONS)
+    return Picture(path.name, fiber, caption, "", rank)
+
+
+def _source(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -57,7 +57,7 @@ def verdict_of(run: RunRecord, image: Record | None, missing: Sequence[Missing])
     fibers = dict(fibers_of(image))
     failed = [name for name, fiber in fibers.items() if not fiber["passed"]]
     sentences = [*_failures(fibers, failed), _described(fibers)]
-    warnings = len(list_of(run.record, "warnings"))
+    warnings = len(list_of(run.record, "warnings")) + len(list_of(run.record, "figure_problems"))
     if warnings:
         sentences.append(f"{_count(warnings, 'warning')}, listed below.")
     if missing:
