@@ -1,5 +1,6 @@
 """A run's page in a browser: the order browser, tables, light and dark, paper, small windows."""
 
+import base64
 import shutil
 from pathlib import Path
 
@@ -7,10 +8,16 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from flatcore.caldb import RunLog
+from flatcore.report import write_pages
 from flatcore.request import NightRequest
 from flatcore.session import run_session
 
 OBS_DIR = "2020-08-31"
+# A picture of one pixel.
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +140,24 @@ def test_a_table_leads_to_the_order(opened):
     opened.page.locator("#orders-AB .order-link").nth(7).click()
     shows(opened, "Fibre AB, order 7:")
     assert opened.page.evaluate("document.activeElement.id") == "browser"
+
+
+def test_a_figure_is_enlarged(made, visit):
+    stem = made.night.images[0].stem
+    root = made.pages[0].parents[2]
+    folder = root / "plot" / OBS_DIR
+    folder.mkdir(parents=True)
+    for fiber in ("A", "B"):
+        (folder / f"{stem}_FLAT_QUALITY_{fiber}.png").write_bytes(PIXEL)
+        (folder / f"{stem}_FLAT_IMAGE_{fiber}.png").write_bytes(PIXEL)
+    (page,) = write_pages(RunLog.open(root).find(OBS_DIR), root)
+    opened = visit(page)
+    button = opened.page.locator(".enlarge").first
+    width = button.bounding_box()["width"]
+    button.press("Enter")
+    assert button.bounding_box()["width"] > 1.8 * width and button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert button.bounding_box()["width"] == width
 
 
 def test_light_and_dark(made, visit):

@@ -36,6 +36,11 @@
   for (const button of document.querySelectorAll("table.sortable th button"))
     button.addEventListener("click", () => sortBy(button.parentElement));
 
+  for (const button of document.querySelectorAll(".enlarge"))
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", String(button.closest("figure").classList.toggle("large")));
+    });
+
   addEventListener("beforeprint", () => {
     for (const details of document.querySelectorAll("details")) details.open = true;
   });
