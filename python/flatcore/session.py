@@ -1,4 +1,4 @@
-"""A run as automation meets it: the recipe with its log, its record, its figures, and an orderly end."""
+"""A run as automation meets it: the recipe with its log, its record, its figures, its page, and an orderly end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -67,12 +67,15 @@ class SessionResult:
         The record in a form that JSON holds.
     figures
         Figures that were saved.
+    pages
+        Pages that explain the run.
     """
 
     night: NightResult | None
     pid: str
     summary: dict[str, Any]
     figures: tuple[Path, ...] = ()
+    pages: tuple[Path, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -83,9 +86,9 @@ class SessionResult:
 def run_session(
     request: NightRequest, progress: Progress | None = None, *, skip_existing: bool = False
 ) -> SessionResult:
-    """Run a night with its log file, its record in the database, and its figures.
+    """Run a night with its log file, its record in the database, its figures, and the page that explains it.
 
-    With ``output.save`` off nothing is written anywhere: no log, no record, no figures.
+    With ``output.save`` off nothing is written anywhere: no log, no record, no figures, no page.
 
     Parameters
     ----------
@@ -115,6 +118,7 @@ def run_session(
         prepared(request, Clock(progress), pid) as night,
     ):
         _check_figures(night)
+        _check_report(night)
         fingerprint = fingerprint_of(night)
         earlier = _same_run(runs, night, fingerprint) if skip_existing else None
         if earlier is not None:
@@ -128,8 +132,9 @@ def run_session(
         figures = _figures(night, result)
         outcome = _finished(night, result, {"fingerprint": fingerprint, "input_sha256": inputs}, figures)
         record.finish("done" if result.passed else "failed-qc", 0 if result.passed else 4, outcome.summary)
+        pages = _pages(night, runs)
         log.info("%s: done, %d products", request.obs_dir, len(result.products))
-        return outcome
+        return replace(outcome, pages=pages, summary=outcome.summary | {"pages": [str(page) for page in pages]})
 
 
 def fingerprint_of(night: Night) -> str:
@@ -285,6 +290,29 @@ def _figures(night: Night, result: NightResult) -> tuple[Path, ...]:
     except Exception as error:
         log.warning("figures could not all be drawn: %s", error, exc_info=not isinstance(error, FlatcoreError))
     return tuple(paths)
+
+
+def _check_report(night: Night) -> None:
+    """Look for what pages need before the work: where it is missing this is told now, not after minutes."""
+    if night.settings.output.report:
+        import flatcore.report  # noqa: F401, PLC0415
+
+
+def _pages(night: Night, runs: RunLog) -> tuple[Path, ...]:
+    """Write the page that explains the run, if it is asked for; a failure is a warning, never a lost product.
+
+    It is made from the record, as ``flatcore report`` does at any later time.
+    """
+    if not night.settings.output.report:
+        return ()
+    from flatcore.report import write_pages  # noqa: PLC0415 - Jinja2 and Bokeh only where a page is asked for
+
+    try:
+        with night.clock.stage("report"):
+            return write_pages(runs.get(night.pid), night.request.data_root)
+    except Exception as error:
+        log.warning("the page could not be written: %s", error, exc_info=not isinstance(error, FlatcoreError))
+        return ()
 
 
 def _finished(
