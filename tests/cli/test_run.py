@@ -132,7 +132,7 @@ def test_the_result_does_not_depend_on_threads(night, capsys):
         assert run("run", OBS_DIR, "--data-root", night, "--threads", threads, "--quiet") == 0
         found.append(pixels_of(red))
         shutil.rmtree(red)
-    assert len(found[0]) == 48
+    assert len(found[0]) == 52
     assert found[0] == found[1] == found[2]
 
 

@@ -138,7 +138,7 @@ class TestPage:
             and "no ink" in page.text
             and "fibre C, order 4: no blaze" in page.text
         )
-        assert page.column("checks", "verdict")[-5:-3] == ["✗ fail", "! warns"]
+        assert page.column("checks", "verdict")[-6:-4] == ["✗ fail", "! warns"]
         assert page.column("orders-C", "verdict")[4] == "✗ fail" and page.column("orders-C", "rms")[4] == "–"
         assert page.column("orders-C", "words")[4] == "no blaze: no light"
         # The first fibre's orders are unfolded, and those of the fibres that fail.
