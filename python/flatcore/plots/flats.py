@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flatcore.plots import style
 from flatcore.plots.masks import Mark, marked
+from flatcore.plots.style import Look
 from flatcore.plots.view import FiberView
 from flatcore.spectra import Reason
 
@@ -34,11 +35,11 @@ def flat_image_figure(view: FiberView) -> Figure:
     view
         The fibre.
     """
-    look = style.OVERVIEW
+    look = Look(15.0, 10.0, 10.0)
     figure = style.new_figure(look)
     found = [(mark, here) for mark, here in marked(view.flat.reasons, view.limits) if here.any()]
     grid = figure.add_gridspec(
-        3, 2, width_ratios=(80, 1), wspace=0.02, hspace=0.17, left=0.045, right=0.945, bottom=0.045, top=0.93,
+        3, 2, width_ratios=(80, 1), wspace=0.02, hspace=0.24, left=0.05, right=0.935, bottom=0.06, top=0.905,
     )  # fmt: skip
     flat = figure.add_subplot(grid[0, 0])
     bar = figure.add_subplot(grid[0, 1])
@@ -185,8 +186,7 @@ def _draw_histogram(  # noqa: PLR0917 - what makes a histogram
             list(values), list(edges + centre), stacked=True, color=list(colours), label=list(names),
             histtype="stepfilled",
         )  # fmt: skip
-    axes.set_yscale("log")
-    axes.set_ylim(0.5, None)
+    style.log_axis(axes, "y", np.array([1.0, *(top for top in axes.dataLim.intervaly if top > 1)]))
     axes.set_xlim(edges[0] + centre, edges[-1] + centre)
     for sign in (-1, 1):
         axes.axvline(centre + sign * limit, color=style.BLACK, linewidth=1.0, linestyle="--",

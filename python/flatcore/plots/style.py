@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 # Okabe and Ito's colours, told apart by all eyes.
@@ -32,21 +32,23 @@ LETTER, BESIDE = 0.56, 3.5
 
 @dataclass(frozen=True)
 class Look:
-    """Size of a figure [inches] and of its type [points]."""
+    """Size of a figure [inches], of its type [points], and pixels per inch."""
 
     width: float
     height: float
     text: float
+    dpi: float = DPI
 
 
 ORDER = Look(13.0, 8.0, 10.0)
 SUMMARY = Look(13.0, 8.0, 15.0)
-OVERVIEW = Look(18.0, 14.0, 10.0)
+# So large that more pixels would only take time.
+OVERVIEW = Look(18.0, 14.0, 10.0, 90.0)
 
 
 def new_figure(look: Look) -> Figure:
     """Give an empty figure that belongs to no window."""
-    return Figure(figsize=(look.width, look.height), dpi=DPI)
+    return Figure(figsize=(look.width, look.height), dpi=look.dpi)
 
 
 def put_titles(figure: FigureBase, title: str, subtitle: str, text: float, height: float) -> None:
@@ -70,17 +72,18 @@ def log_axis(axes: Axes, along: Literal["x", "y"], values: NDArray[np.float64]) 
     axes.set(**{f"{along}scale": "log", f"{along}lim": (low, high)})
     axis = axes.xaxis if along == "x" else axes.yaxis
     decades = np.log10(high / low)
-    axis.set_minor_formatter(NullFormatter())
+    # Every tick takes its time to draw.
+    axis.set_minor_locator(NullLocator())
     axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 3.0) if decades > 1.2 else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.grid(axis=along, color="0.9")
     axes.set_axisbelow(True)
 
 
-def order_axis(axes: Axes, orders: int) -> None:
-    """Let x run over the orders."""
+def order_axis(axes: Axes, orders: int, most: int = 13) -> None:
+    """Let x run over the orders, with ``most`` ticks at most."""
     axes.set_xlim(-0.75, orders - 0.25)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=25, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True))
 
 
 def put_legend(axes: Axes, handles: Sequence[Artist], text: float, most: int) -> None:

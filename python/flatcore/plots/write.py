@@ -7,13 +7,11 @@ from pathlib import Path
 
 import matplotlib.style
 import numpy as np
-from matplotlib.backends.backend_pdf import PdfPages
 from numpy.typing import NDArray
 
 from flatcore.errors import UsageError
 from flatcore.instrument import Profile
 from flatcore.plots.catalogue import LEVELS, FigureFile, figure_files
-from flatcore.plots.style import DPI
 from flatcore.plots.view import image_view
 from flatcore.previous import Previous
 from flatcore.results import ImageResult, NightResult
@@ -83,8 +81,10 @@ def write_file(file: FigureFile) -> None:
     with replacing(file.path) as stream:
         if file.path.suffix == ".png":
             (figure,) = file.figures
-            figure().savefig(stream, format="png", dpi=DPI, pil_kwargs=PNG)
+            figure().savefig(stream, format="png", dpi="figure", pil_kwargs=PNG)
             return
+        from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415 - takes a while, and is seldom asked for
+
         with PdfPages(stream, metadata={"CreationDate": None}) as pdf:
             for figure in file.figures:
-                pdf.savefig(figure(), dpi=DPI)
+                pdf.savefig(figure(), dpi="figure")
