@@ -33,6 +33,8 @@ RUNGS = {
     Rung.NONE: (style.GREY, "x"),
 }
 PREDICTION = style.VERMILION
+# Room above and below the values, as a share of their range.
+MARGIN = 0.2
 
 
 def parameters_figure(view: FiberView) -> Figure:
@@ -53,6 +55,7 @@ def parameters_figure(view: FiberView) -> Figure:
     for part, (label, term) in zip(axes.flat, TERMS, strict=True):
         _draw_prediction(part, values[:, term], scatter[:, term], term)
         _draw_fits(part, view, term)
+        _scale(part, view, values[:, term], term)
         style.label_axes(part, look.text, x="order" if part in axes[-1] else "", y=label)
         part.ticklabel_format(axis="y", style="sci", scilimits=(-3, 5))
         part.grid(color="0.92")
@@ -66,8 +69,23 @@ def parameters_figure(view: FiberView) -> Figure:
         list(handles.values()), list(handles), loc="upper right", bbox_to_anchor=(0.99, 0.925), ncols=8,
         fontsize=0.9 * look.text, frameon=False, handlelength=1.5, columnspacing=1.2,
     )  # fmt: skip
-    style.put_titles(figure, f"{view.title()}  blaze parameters", view.subtitle(), look.text, look.height)
+    style.put_titles(
+        figure,
+        f"{view.title()}  blaze parameters",
+        f"{view.subtitle()}   bars: errors, as far as there is room",
+        look.text,
+        look.height,
+    )
     return figure
+
+
+def _scale(axes: Axes, view: FiberView, predicted: NDArray[np.float64], term: int) -> None:
+    """Show values and predictions; the error of a badly determined one would leave no room for the others."""
+    shown = np.array([*(fit.parameters[term] for fit in view.flat.fits), *predicted])
+    shown = shown[np.isfinite(shown)]
+    if shown.size and np.ptp(shown) > 0:
+        margin = MARGIN * np.ptp(shown)
+        axes.set_ylim(shown.min() - margin, shown.max() + margin)
 
 
 def predictions(view: FiberView) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -91,7 +91,8 @@ def _draw_per_order(axes: Axes, values: NDArray[np.float64], limit: float | None
         style.log_axis(axes, "x", np.append(values, limit))
     else:
         axes.axvline(1, color=style.GREY, linewidth=1.0, linestyle=":", label="unchanged")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
+        axes.ticklabel_format(axis="x", useOffset=False)
         axes.grid(axis="x", color="0.9")
         axes.set_axisbelow(True)
     style.put_legend(axes, axes.get_legend_handles_labels()[0], 0.95 * text, 1)
