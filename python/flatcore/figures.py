@@ -65,7 +65,7 @@ def draw_figures(drawing: Drawing, processes: int | None = None, patience_s: flo
     drawing
         What is to be drawn.
     processes
-        So many at a time; as many as there are cores, four at most, where None.
+        So many at a time, four at most; as many as there are cores where None.
     patience_s
         A process that finishes no figure for so long is killed.
 
@@ -74,7 +74,7 @@ def draw_figures(drawing: Drawing, processes: int | None = None, patience_s: flo
     OSError
         The temporary folder takes no more, or no process can be started.
     """
-    count = processes or min(os.cpu_count() or 1, MOST_PROCESSES)
+    count = min(processes or os.cpu_count() or 1, MOST_PROCESSES)
     with tempfile.TemporaryDirectory(prefix="flatcore-figures-") as folder:
         save_drawing(drawing, Path(folder))
         crew = _Crew(Path(folder), patience_s)

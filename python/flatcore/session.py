@@ -279,7 +279,8 @@ def _figures(night: Night, result: NightResult) -> Drawn:
             previous = {image.stem: _previous(night, image) for image in result.images}
             level, folder = night.settings.output.figures, night.request.plot_folder
             drawing = Drawing(result, night.profile, night.settings, previous, folder, level)
-            return draw_figures(drawing, night.request.threads)
+            # One of several runs at once takes one core more, not all of them.
+            return draw_figures(drawing, 1 if night.settings.run.parallel else night.request.threads)
     except Exception as error:
         problem = f"figures could not all be drawn: {error}"
         log.warning("%s", problem, exc_info=not isinstance(error, FlatcoreError))

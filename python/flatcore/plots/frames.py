@@ -16,6 +16,8 @@ from flatcore.stability import NO_LIGHT, drift
 MOST_NAMED = 14
 # More letters than this overlap unless they are turned.
 MOST_LETTERS = 160
+# Times are in seconds up to this span [s].
+LONGEST_IN_SECONDS = 120.0
 # The axes show this much more than the limits at least.
 MARGIN = 1.25
 
@@ -56,12 +58,13 @@ def frames_figure(image: ImageView) -> Figure:
     for axes in (upper, lower):
         style.put_legend(axes, axes.get_legend_handles_labels()[0], look.text, 4)
     style.label_axes(upper, look.text, y="level over the\ncombined image's (no unit)")
-    style.label_axes(lower, look.text, y="greatest departure in\na part of the image (no unit)")
+    ylabel = "greatest departure in\na part of the image (no unit)"
     if numbered:
-        style.label_axes(lower, look.text, "number of the frame", lower.get_ylabel())
+        style.label_axes(lower, look.text, "number of the frame", ylabel)
     else:
-        style.label_axes(lower, look.text, "frame, and its middle after that of the first [min]", lower.get_ylabel())
-        lower.set_xticks(np.arange(levels.size), _names(image.frames), fontsize=0.9 * look.text)
+        told, unit = _names(image.frames)
+        style.label_axes(lower, look.text, f"frame, and its middle after that of the first [{unit}]", ylabel)
+        lower.set_xticks(np.arange(levels.size), told, fontsize=0.9 * look.text)
         lower.tick_params(axis="x", labelrotation=20 if turned else 0)
     upper.set_xlim(-0.5, levels.size - 0.5)
     figure.align_ylabels()
@@ -105,6 +108,10 @@ def _scale(axes: Axes, values: NDArray[np.float64], least: tuple[float, float]) 
     axes.set_ylim(low - margin if low < least[0] else low, high + margin if high > least[1] else high)
 
 
-def _names(frames: tuple[FrameCheck, ...]) -> list[str]:
-    first = min(frame.mjd_mid for frame in frames)
-    return [f"{frame.name.removesuffix('.fits')}\n+{(frame.mjd_mid - first) * 1440:.1f}" for frame in frames]
+def _names(frames: tuple[FrameCheck, ...]) -> tuple[list[str], str]:
+    """Name each frame, with its time after the first one's, and give the unit."""
+    times = np.array([frame.mjd_mid for frame in frames])
+    days = times - times.min()
+    unit, per_day = ("min", 1440.0) if np.ptp(times) * 86400.0 > LONGEST_IN_SECONDS else ("s", 86400.0)
+    names = [frame.name.removesuffix(".fits") for frame in frames]
+    return [f"{name}\n+{time:.1f}" for name, time in zip(names, days * per_day, strict=True)], unit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -49,7 +50,7 @@ def parameters_figure(view: FiberView) -> Figure:
     figure = style.new_figure(look)
     axes = figure.subplots(
         3, 2, sharex=True,
-        gridspec_kw={"left": 0.08, "right": 0.985, "bottom": 0.075, "top": 0.85, "hspace": 0.12, "wspace": 0.2},
+        gridspec_kw={"left": 0.09, "right": 0.985, "bottom": 0.075, "top": 0.85, "hspace": 0.12, "wspace": 0.2},
     )  # fmt: skip
     values, scatter = predictions(view)
     for part, (label, term) in zip(axes.flat, TERMS, strict=True):
@@ -132,7 +133,7 @@ def _draw_fits(axes: Axes, view: FiberView, term: int) -> None:
         values = np.array([fits[order].parameters[term] for order in here])
         errors = np.array([fits[order].errors[term] for order in here])
         axes.errorbar(here, values, np.where(np.isfinite(errors), errors, 0), fmt=marker, color=colour, markersize=5,
-                      elinewidth=1.0, label=label)  # fmt: skip
+                      elinewidth=1.0, ecolor=to_rgba(colour, 0.4), label=label)  # fmt: skip
     robust = [order for order in view.orders if fits[order].loss == "soft_l1" and _is_own(view, order)]
     if robust:
         axes.plot(robust, [fits[order].parameters[term] for order in robust], "o", color=style.BLACK, markersize=10,
