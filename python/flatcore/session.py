@@ -19,13 +19,16 @@ from flatcore.caldb import RunLog, RunRecord
 from flatcore.caldb.runs import Ending
 from flatcore.clock import Clock, Progress
 from flatcore.errors import FlatcoreError
+from flatcore.figures import Drawn, check_matplotlib, draw_figures
 from flatcore.fitsio import read_header, sha256_of
+from flatcore.handover import Drawing
 from flatcore.interrupts import held_back
 from flatcore.night import Night, prepared
+from flatcore.previous import EarlierNights, Previous
 from flatcore.products import new_pid, straight_profile_path
 from flatcore.recipe import make
 from flatcore.request import NightRequest
-from flatcore.results import NightResult
+from flatcore.results import ImageResult, NightResult
 from flatcore.runlog import log_file
 from flatcore.settings import RunSettings, run_settings
 from flatcore.summary import summary_of
@@ -37,6 +40,8 @@ FILE_ONLY = {"file_only": True}
 
 # Packages whose versions a run's record holds: what the numbers may depend on.
 PACKAGES = ("flatcore", "numpy", "scipy", "astropy")
+
+NOTHING = Drawn((), ())
 
 
 class Terminated(KeyboardInterrupt):
@@ -261,7 +266,7 @@ def _tell_start(night: Night) -> None:
 def _check_figures(night: Night) -> None:
     """Look for matplotlib before the work: where it is missing this is told now, not after minutes."""
     if _wants_figures(night):
-        import flatcore.plots  # noqa: F401, PLC0415
+        check_matplotlib()
 
 
 def _wants_figures(night: Night) -> bool:
@@ -270,26 +275,24 @@ def _wants_figures(night: Night) -> bool:
     return level > 1 or (level == 1 and not night.settings.run.parallel)
 
 
-def _figures(night: Night, result: NightResult) -> tuple[Path, ...]:
+def _figures(night: Night, result: NightResult) -> Drawn:
     """Draw the figures asked for; a failure to draw is a warning, never a lost product."""
     if not _wants_figures(night):
-        return ()
-    from flatcore import plots  # noqa: PLC0415 - matplotlib only where figures are asked for
-
-    level = night.settings.output.figures
-    folder = night.request.plot_folder
-    paths: list[Path] = []
+        return NOTHING
     try:
         with night.clock.stage("figures"):
-            for image in result.images:
-                arguments = (result, image, result.traces, night.profile)
-                if level == 1:
-                    plots.show_figures(*arguments, settings=night.settings.flat)
-                else:
-                    paths += plots.write_figures(*arguments, folder, level, settings=night.settings.flat)
+            if night.settings.output.figures == 1:
+                _show_figures(night, result)
+                return NOTHING
+            previous = {image.stem: _previous(night, image) for image in result.images}
+            level, folder = night.settings.output.figures, night.request.plot_folder
+            drawing = Drawing(result, night.profile, night.settings, previous, folder, level)
+            # One of several runs at once takes one core more, not all of them.
+            return draw_figures(drawing, 1 if night.settings.run.parallel else night.request.threads)
     except Exception as error:
-        log.warning("figures could not all be drawn: %s", error, exc_info=not isinstance(error, FlatcoreError))
-    return tuple(paths)
+        problem = f"figures could not all be drawn: {error}"
+        log.warning("%s", problem, exc_info=not isinstance(error, FlatcoreError))
+        return Drawn((), (problem,))
 
 
 def _check_report(night: Night) -> None:
@@ -315,9 +318,26 @@ def _pages(night: Night, runs: RunLog) -> tuple[Path, ...]:
         return ()
 
 
-def _finished(
-    night: Night, result: NightResult, more: Mapping[str, Any], figures: tuple[Path, ...] = ()
-) -> SessionResult:
+def _show_figures(night: Night, result: NightResult) -> None:
+    """Open a window, in this process: there is nobody to wait for once it is closed."""
+    from flatcore import plots  # noqa: PLC0415 - matplotlib only where a window is asked for
+
+    for image in result.images:
+        plots.show_figures(result, image, result.traces, night.profile, settings=night.settings)
+
+
+def _previous(night: Night, image: ImageResult) -> dict[str, Previous]:
+    """Read again what the fibres were compared with, which the run told of already."""
+    nights = EarlierNights.of(night.database, float(image.header["MJDMID"]), night.settings.calibration.max_age_days)
+    found = {}
+    for name, fiber in image.fibers.items():
+        previous = nights.latest(name)[0] if fiber.change is not None else None
+        if previous is not None and fiber.change is not None and previous.name == fiber.change.name:
+            found[name] = previous
+    return found
+
+
+def _finished(night: Night, result: NightResult, more: Mapping[str, Any], figures: Drawn = NOTHING) -> SessionResult:
     versions = {package: version(package) for package in PACKAGES} | {"python": platform.python_version()}
     summary = summary_of(result, night.settings, night.profile)
     request = night.request
@@ -332,7 +352,8 @@ def _finished(
         "pid": night.pid,
         "asked": asked,
         "versions": versions,
-        "figures": [str(path) for path in figures],
+        "figures": [str(path) for path in figures.paths],
+        "figure_problems": list(figures.problems),
         **more,
     }
-    return SessionResult(result, night.pid, summary, figures)
+    return SessionResult(result, night.pid, summary, figures.paths)

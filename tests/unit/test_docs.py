@@ -12,6 +12,7 @@ import pytest
 
 from flatcore import load_profile
 from flatcore.cli.run import command
+from flatcore.plots import catalogue
 from flatcore.settings import PRESETS, Settings
 from flatcore.spectra import Reason
 from flatcore.version import VERSION
@@ -81,3 +82,15 @@ def test_shell_completion(shell):
 
 def test_the_version_is_the_packages():
     assert metadata.version("flatcore") == VERSION
+
+
+def test_every_figure_is_in_the_gallery():
+    text = (DOCS / "figures.md").read_text()
+    kinds = re.findall(r'"((?:FLAT|SUM)_[A-Z_]+)"', Path(catalogue.__file__).read_text())
+    kinds += re.findall(r"_(FLAT_[A-Z]+)\"", Path(catalogue.__file__).read_text())
+    assert len(set(kinds)) >= 9
+    for kind in kinds:
+        assert kind in text
+    for shown in re.findall(r"\]\((figures/[^)]+)\)", text):
+        assert (DOCS / shown).stat().st_size < 120_000
+    assert len(re.findall(r"\]\(figures/", text)) == len(list((DOCS / "figures").glob("figure_*.png"))) == 11

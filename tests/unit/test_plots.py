@@ -14,75 +14,13 @@ from numpy.polynomial import chebyshev
 from flatcore import plots
 from flatcore.blaze import fit_orders
 from flatcore.errors import OutputError, UsageError
-from flatcore.fitsio import read_header
 from flatcore.flat import make_flat
-from flatcore.instrument import load_profile, profile_with
-from flatcore.localisation import read_traces, traces_of_fiber
-from flatcore.plots import edges, interactive, style, write
+from flatcore.instrument import profile_with
+from flatcore.plots import catalogue, edges, interactive, style
 from flatcore.plots.masks import marked, marks
-from flatcore.recipe import run_night
 from flatcore.settings import Settings
 from flatcore.spectra import Reason
-
-SMALL = load_profile("SMALL")
-LIMITS = Settings().flat
-ORDER = SMALL.plot.order
-
-
-@pytest.fixture(scope="module")
-def night(small_night):
-    """A night's result with its images, and the traces of its fibres."""
-    result = run_night("2020-08-31", data_root=small_night, settings={"output": {"save": False}}, keep_images=True)
-    loc = {file.fiber: file.path for file in result.calibrations if file.keyname == "LOC"}
-    traces = {}
-    for name, fiber in SMALL.fibers.items():
-        path = loc[fiber.localisation]
-        traces[name] = traces_of_fiber(read_traces(read_header(path), path), fiber.traces)
-    return result, traces
-
-
-@pytest.fixture(scope="module")
-def views(night):
-    result, traces = night
-    return {view.fiber: view for view in plots.fiber_views(result, result.images[0], traces, SMALL)}
-
-
-@pytest.fixture(scope="module")
-def damaged(views):
-    """Fibre C with one pixel or order for each reason."""
-    view = views["C"]
-    e2ds = view.spectra.e2ds.copy()
-    e2ds[2] = np.nan
-    e2ds[3, 300] *= 1.5
-    e2ds[3, 400] *= 1.15
-    e2ds[3, 500] = np.nan
-    e2ds[3, :12] *= 1e-3
-    planes = {name: np.zeros(e2ds.shape, bool) for name in ("bad", "outlying", "off_detector")}
-    planes["bad"][3, 650] = planes["outlying"][3, 600] = True
-    planes["off_detector"][0] = True
-    windows = ((-3, view.spectra.windows[3][1]), *view.spectra.windows[1:])
-    spectra = replace(view.spectra, e2ds=e2ds, windows=windows, **planes)
-    blaze = SMALL.blaze.model_copy(update={"cut": 0.3})
-    saturated = np.zeros(e2ds.shape, bool)
-    saturated[3, 700] = True
-    flat = make_flat(spectra, fit_orders(e2ds, blaze, Settings().blaze), LIMITS, saturated)
-    return replace(view, spectra=spectra, flat=flat)
-
-
-def lines(axes, label):
-    return [line for line in axes.get_lines() if line.get_label() == label]
-
-
-def names(figure):
-    return [text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
-
-
-def texts(figure):
-    return " ".join(text.get_text() for text in figure.texts)
-
-
-def only_fiber(image, name="C"):
-    return replace(image, fibers={name: image.fibers[name]})
+from tests.figures import LIMITS, ORDER, SMALL, draw, lines, names, only_fiber, texts
 
 
 def test_edges_show_the_images_with_trace_and_edges(views):
@@ -238,11 +176,6 @@ def test_orders_off_the_detector_are_drawn(views):
         draw(plots.edges_order_figure(replace(view, spectra=replace(view.spectra, windows=windows), traces=moved), 0))
 
 
-def draw(figure):
-    figure.set_dpi(40)
-    FigureCanvasAgg(figure).draw()
-
-
 def test_the_overviews_show_every_order(damaged):
     before, after = plots.edges_overview_figure(damaged).axes[:2]
     for axes in (before, after):
@@ -283,40 +216,54 @@ def test_stretch_leaves_out_nan_and_is_never_empty():
     assert style.stretch(np.full(5, 3.0)) == (3, 4)
 
 
-def expected(stem, fiber, orders, level):
+FIGURES = tuple(name for name in vars(catalogue) if name.endswith("_figure"))
+
+
+def tiny(monkeypatch, *names):
+    """Let figures be drawn in no time."""
+    for name in names:
+        monkeypatch.setattr(catalogue, name, lambda *_args, **_kwargs: Figure(figsize=(0.2, 0.2)))
+
+
+def expected(stem, fibers, orders, level):
     """Names of the files of a level."""
-    shown = f"{fiber}_order{ORDER:02d}"
     kinds = ("FLAT_ORDER_FIT_EDGES", "FLAT_BLAZE_ORDER")
-    common = [f"{kind}1_{fiber}" for kind in kinds]
-    common += [f"{kind}2_{shown}" for kind in kinds] + [f"SUM_{kind}_{shown}" for kind in kinds]
+    common = ["FLAT_BACKGROUND", "FLAT_FRAMES"]
+    every = []
+    for fiber in fibers:
+        shown = f"{fiber}_order{ORDER:02d}"
+        common += [f"{kind}1_{fiber}" for kind in kinds]
+        common += [f"{kind}2_{shown}" for kind in kinds] + [f"SUM_{kind}_{shown}" for kind in kinds]
+        more = ("FLAT_IMAGE", "FLAT_HISTOGRAM", "FLAT_QUALITY", "FLAT_BLAZE_PARAMETERS")
+        common += [f"{kind}_{fiber}" for kind in more]
+        every += [f"{kind}1_{fiber}_order{order:02d}" for kind in kinds for order in range(orders)]
     found = {f"{stem}_{name}.png" for name in common}
     if level >= 3:
         found |= {f"{stem}_{name}.pdf" for name in common}
     if level >= 4:
-        found |= {f"{stem}_{kind}1_{fiber}_order{order:02d}.png" for kind in kinds for order in range(orders)}
+        found |= {f"{stem}_{name}.png" for name in every}
     return found
 
 
-def test_level_2_writes_whole_pngs(night, tmp_path):
-    result, traces = night
+def test_level_2_writes_whole_pngs(plot_night, tmp_path):
+    result, traces = plot_night
     image = only_fiber(result.images[0])
     folder = tmp_path / "plot" / "2020-08-31"
     written = plots.write_figures(result, image, traces, SMALL, folder, 2)
-    assert {path.name for path in folder.iterdir()} == expected(image.stem, "C", 9, 2)
-    assert {path.name for path in written} == expected(image.stem, "C", 9, 2)
+    assert {path.name for path in folder.iterdir()} == expected(image.stem, ["C"], 9, 2)
+    assert {path.name for path in written} == expected(image.stem, ["C"], 9, 2)
     for path in written:
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size > 20_000
 
 
 @pytest.mark.parametrize(("level", "pages"), [(2, None), (3, 1), (4, 10)])
-def test_levels_write_exactly_their_files(night, tmp_path, monkeypatch, level, pages):
-    for name in ("edges_order_figure", "edges_overview_figure", "blaze_order_figure", "blaze_overview_figure"):
-        monkeypatch.setattr(write, name, lambda *_args, **_kwargs: Figure(figsize=(0.2, 0.2)))
-    result, traces = night
+def test_levels_write_exactly_their_files(plot_night, tmp_path, monkeypatch, level, pages):
+    tiny(monkeypatch, *FIGURES)
+    result, traces = plot_night
     image = result.images[0]
     written = plots.write_figures(result, image, traces, SMALL, tmp_path, level)
-    wanted = set().union(*(expected(image.stem, fiber, 9, level) for fiber in image.fibers))
+    wanted = expected(image.stem, image.fibers, 9, level)
     assert {path.name for path in tmp_path.iterdir()} == wanted
     assert len(written) == len(wanted)
     if pages:
@@ -325,29 +272,28 @@ def test_levels_write_exactly_their_files(night, tmp_path, monkeypatch, level, p
         assert pdf.count(b"/Type /Page ") == pages
 
 
-def test_what_cannot_be_written_leaves_nothing(night, tmp_path):
-    result, traces = night
+def test_what_cannot_be_written_leaves_nothing(plot_night, tmp_path):
+    result, traces = plot_night
     image = only_fiber(result.images[0])
-    blocked = tmp_path / f"{image.stem}_FLAT_ORDER_FIT_EDGES1_C.png"
+    blocked = tmp_path / f"{image.stem}_FLAT_BACKGROUND.png"
     blocked.mkdir()
-    with pytest.raises(OutputError, match=r"EDGES1_C\.png"):
+    with pytest.raises(OutputError, match=r"FLAT_BACKGROUND\.png"):
         plots.write_figures(result, image, traces, SMALL, tmp_path, 3)
     assert list(tmp_path.iterdir()) == [blocked]
 
 
 @pytest.mark.parametrize("level", [-1, 0, 1, 5])
-def test_other_levels_are_refused(night, tmp_path, level):
-    result, traces = night
+def test_other_levels_are_refused(plot_night, tmp_path, level):
+    result, traces = plot_night
     with pytest.raises(UsageError, match=f"--plot {level}: .* 2, 3 and 4"):
         plots.write_figures(result, result.images[0], traces, SMALL, tmp_path, level)
 
 
-def test_a_users_matplotlib_style_is_left_out_and_left_alone(night, tmp_path, monkeypatch):
+def test_a_users_matplotlib_style_is_left_out_and_left_alone(plot_night, tmp_path, monkeypatch):
     import matplotlib as mpl  # noqa: PLC0415
 
-    for name in ("edges_order_figure", "edges_overview_figure", "blaze_overview_figure"):
-        monkeypatch.setattr(write, name, lambda *_args, **_kwargs: Figure(figsize=(0.2, 0.2)))
-    result, traces = night
+    tiny(monkeypatch, *(name for name in FIGURES if name not in ("blaze_order_figure", "quality_figure")))
+    result, traces = plot_night
     image = only_fiber(result.images[0])
     monochrome = {"figure.facecolor": "red", "font.size": 30, "savefig.bbox": "tight"}
     plots.write_figures(result, image, traces, SMALL, tmp_path / "plain", 2)
@@ -358,8 +304,8 @@ def test_a_users_matplotlib_style_is_left_out_and_left_alone(night, tmp_path, mo
         assert path.read_bytes() == (tmp_path / "styled" / path.name).read_bytes()
 
 
-def test_missing_images_and_traces_are_refused(night):
-    result, traces = night
+def test_missing_images_and_traces_are_refused(plot_night):
+    result, traces = plot_night
     image = result.images[0]
     with pytest.raises(ValueError, match="keep_images=True"):
         plots.fiber_views(result, replace(image, straightened=None), traces, SMALL)
@@ -369,8 +315,8 @@ def test_missing_images_and_traces_are_refused(night):
         plots.fiber_views(result, image, {**traces, "C": traces["C"][1:]}, SMALL)
 
 
-def test_a_plot_order_beyond_the_last_is_told(night, caplog):
-    result, traces = night
+def test_a_plot_order_beyond_the_last_is_told(plot_night, caplog):
+    result, traces = plot_night
     profile = profile_with(SMALL, {"plot": {"order": 33}}, "test")
     view = plots.fiber_views(result, only_fiber(result.images[0]), traces, profile)[0]
     assert view.plot_order == 8
@@ -401,10 +347,10 @@ def test_missing_matplotlib_names_the_extra(monkeypatch):
         importlib.import_module("flatcore.plots")
 
 
-def test_a_window_without_display_is_refused(night, monkeypatch):
+def test_a_window_without_display_is_refused(plot_night, monkeypatch):
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    result, traces = night
+    result, traces = plot_night
     arguments = (result, only_fiber(result.images[0]), traces, SMALL)
     plt.switch_backend("agg")
     with pytest.raises(UsageError, match=r"--plot 1: .*the backend 'agg' has none.*MPLBACKEND.*--plot 2"):
@@ -419,10 +365,10 @@ def test_a_window_without_display_is_refused(night, monkeypatch):
         plots.show_figures(*arguments)
 
 
-def test_a_window_steps_through_orders_and_fibres(night, monkeypatch):
+def test_a_window_steps_through_orders_and_fibres(plot_night, monkeypatch):
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    result, traces = night
+    result, traces = plot_night
     seen = []
 
     def show(**_):

@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from flatcore.plots import style
+from flatcore.plots.flats import draw_flat_image, draw_reasons, flat_reach
 from flatcore.plots.masks import Mark, marked
 from flatcore.plots.style import Look
 from flatcore.plots.view import FiberView
@@ -47,16 +47,19 @@ def draw_blaze(figure: FigureBase, view: FiberView, order: int, look: Look, *, e
     found = [(mark, here) for mark, here in marked(view.flat.reasons[order], view.limits) if here.any()]
     heights = (5, 3, 3) if enlarged else (3, 2)
     line = look.text * 1.5 / 72
-    legend_rows = -(-(2 + len(found)) // 4)
+    left = 5.0 * line / look.width
+    labels = ["E2DS", "fitted blaze", *(_named(mark, here) for mark, here in found)]
+    legend_rows = -(-len(labels) // style.legend_columns(labels, look.text, (0.985 - left) * look.width, 4))
     grid = figure.add_gridspec(
-        len(heights), 1, height_ratios=heights, hspace=0.08, left=5.0 * line / look.width, right=0.985,
+        len(heights), 1, height_ratios=heights, hspace=0.08, left=left, right=0.985,
         bottom=2.6 * line / look.height, top=1 - (2.9 + 1.1 * legend_rows) * line / look.height,
     )  # fmt: skip
     upper = figure.add_subplot(grid[0])
     _draw_e2ds(upper, view, order, found, look.text)
     limit = view.limits.limit
     full = figure.add_subplot(grid[1], sharex=upper)
-    _draw_flat(full, view, order, found, 1.3 * limit)
+    # The marks of doubtful columns have room above the limit.
+    _draw_flat(full, view, order, found, 1.7 * limit)
     for sign in (-1, 1):
         full.axhline(1 + sign * limit, color=style.BLACK, linewidth=1.0, linestyle="--", label="limit")
     style.label_axes(full, look.text, "" if enlarged else "column [pixel]", f"flat\n(limits ±{limit:g})")
@@ -83,10 +86,10 @@ def _draw_e2ds(axes: Axes, view: FiberView, order: int, found: Marked, text: flo
     for mark, here in found:
         if mark.masked:
             _points(axes, mark, x[here], raw[here])
-        handles.append(_mark_handle(mark, f"{mark.name}: {np.count_nonzero(here)}"))
+        handles.append(_mark_handle(mark, _named(mark, here)))
     style.label_axes(axes, text, y="E2DS\n[electrons]")
     axes.ticklabel_format(axis="y", style="plain")
-    style.put_legend(axes, handles, text * (1.0 if len(handles) <= 4 else 0.9), 4)
+    style.put_legend(axes, handles, text, 4)
 
 
 def _draw_flat(axes: Axes, view: FiberView, order: int, found: Marked, reach: float) -> None:
@@ -125,6 +128,10 @@ def _points(axes: Axes, mark: Mark, x: NDArray[np.int_], y: NDArray[np.float64])
         inside = np.clip(y, low, high)
     axes.plot(x, inside, mark.marker, color=mark.colour, markersize=4 if mark.marker != "." else 2.5, label=mark.name,
               linestyle="none", clip_on=False, rasterized=True)  # fmt: skip
+
+
+def _named(mark: Mark, here: NDArray[np.bool_]) -> str:
+    return f"{mark.name}: {np.count_nonzero(here)}"
 
 
 def _mark_handle(mark: Mark, label: str) -> Line2D:
@@ -186,45 +193,20 @@ def _draw_all_e2ds(axes: Axes, view: FiberView) -> None:
 
 def _draw_all_flats(axes: Axes, bar_axes: Axes, view: FiberView, text: float) -> None:
     """Flats as grey levels, masked pixels in the colour of their reason."""
-    flat = view.flat.flat
-    orders, columns = flat.shape
-    step = style.block_steps(flat.shape, orders, DRAWN_COLUMNS)[1]
-    rms = view.flat.rms[np.isfinite(view.flat.rms)]
-    reach = 5 * float(np.median(rms)) if rms.size and np.median(rms) > 0 else view.limits.limit
-    extent = (-0.5, step * -(-columns // step) - 0.5, -0.5, orders - 0.5)
-    shown = axes.imshow(
-        style.thin(flat, orders, DRAWN_COLUMNS), origin="lower", aspect="auto", interpolation="nearest",
-        cmap=style.grey_map().with_extremes(bad="white"), vmin=1 - reach, vmax=1 + reach, extent=extent,
-    )  # fmt: skip
-    colours = np.zeros((orders, -(-columns // step), 4))
-    handles = []
-    for mark, here in marked(view.flat.reasons, view.limits):
-        if mark.masked and here.any():
-            colours[style.in_blocks(here, (1, step), False).any(axis=(1, 3))] = (*to_rgb(mark.colour), 1.0)
-            handles.append(Patch(facecolor=mark.colour, label=f"{mark.name}: {np.count_nonzero(here)}"))
-    axes.imshow(colours, origin="lower", aspect="auto", interpolation="nearest", extent=extent)
-    axes.set_xlim(-0.5, columns - 0.5)
+    found = [(mark, here) for mark, here in marked(view.flat.reasons, view.limits) if mark.masked and here.any()]
+    draw_flat_image(axes, bar_axes, view.flat.flat, flat_reach(view), label="flat (no unit)", text=text, upright=False)
+    draw_reasons(axes, found, view.flat.flat.shape)
     axes.set_title("flat", loc="left", fontsize=text)
+    handles = [Patch(facecolor=mark.colour, label=_named(mark, here)) for mark, here in found]
     style.put_legend(axes, handles, 0.95 * text, 3)
-    bar = axes.figure.colorbar(shown, cax=bar_axes, orientation="horizontal", extend="both", extendfrac=0.015)
-    bar.set_label("flat (no unit)", fontsize=text)
-    bar.ax.tick_params(labelsize=0.9 * text)
 
 
 def _draw_all_rms(axes: Axes, view: FiberView) -> None:
-    verdicts = {"pass": (style.BLUE, "o"), "fail": (BLAZE, "X"), "skipped": (style.GREY, "s")}
-    for verdict, (colour, marker) in verdicts.items():
+    for verdict, (colour, marker) in style.VERDICTS.items():
         here = [order for order in view.orders if view.qc.orders[order] == verdict]
         if here:
             axes.plot(view.flat.rms[here], here, marker, color=colour, label=f"{verdict}: {len(here)}")
-    axes.axvline(view.max_rms, color=style.BLACK, linewidth=1.0, linestyle="--", label=f"limit {view.max_rms:g}")
-    rms = view.flat.rms[np.isfinite(view.flat.rms) & (view.flat.rms > 0)]
-    values = np.append(rms, view.max_rms)
-    axes.set_xscale("log")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.set_xlim(values.min() / 1.5, values.max() * 1.5)
-    axes.grid(axis="x", which="both", color="0.9")
-    axes.set_axisbelow(True)
+    limit = view.asked.max_rms
+    axes.axvline(limit, color=style.BLACK, linewidth=1.0, linestyle="--", label=f"limit {limit:g}")
+    style.log_axis(axes, "x", np.append(view.flat.rms, limit))
     style.put_legend(axes, axes.get_legend_handles_labels()[0], style.OVERVIEW.text, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from flatcore.images import Image
 from flatcore.plots import style
@@ -20,6 +22,8 @@ TRACE, EDGE = style.VERMILION, style.SKY
 # Rows shown beyond the edges, as a share of the window, and at least so many.
 MARGIN_SHARE, LEAST_MARGIN = 0.75, 4
 DRAWN_COLUMNS = 1400
+# The images drawn last, before and after straightening, with what is left of them when they are thinned.
+_THINNED: deque[tuple[Image, NDArray[np.float32]]] = deque(maxlen=2)
 
 
 def edges_order_figure(view: FiberView, order: int, *, summary: bool = False) -> Figure:
@@ -135,7 +139,7 @@ def _show(axes: Axes, image: Image, levels: tuple[float, float], rows: tuple[int
     crop = image[slice(*rows)]
     seen = (crop.shape[0], DRAWN_COLUMNS) if few else (DRAWN_COLUMNS, DRAWN_COLUMNS // 2)
     steps = style.block_steps(crop.shape, *seen)
-    drawn = style.thin(crop, *seen, whole=few)
+    drawn = style.thin(crop, *seen, whole=True) if few else _thinned(image)
     right, top = drawn.shape[1] * steps[1] - 0.5, rows[0] + drawn.shape[0] * steps[0] - 0.5
     shown = axes.imshow(
         drawn, origin="lower", aspect="auto", interpolation="nearest", cmap=style.grey_map(), vmin=levels[0],
@@ -144,6 +148,16 @@ def _show(axes: Axes, image: Image, levels: tuple[float, float], rows: tuple[int
     axes.set_xlim(-0.5, image.shape[1] - 0.5)
     axes.set_ylim(rows[0] - 0.5, rows[1] - 0.5)
     return shown
+
+
+def _thinned(image: Image) -> NDArray[np.float32]:
+    """Thin a whole image, once for all fibres that show it one after the other."""
+    for known, thinned in _THINNED:
+        if known is image:
+            return thinned
+    thinned = style.thin(image, DRAWN_COLUMNS, DRAWN_COLUMNS // 2)
+    _THINNED.append((image, thinned))
+    return thinned
 
 
 def _colour_bar(figure: FigureBase, shown: AxesImage, axes: Axes, text: float) -> None:

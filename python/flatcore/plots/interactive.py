@@ -16,7 +16,7 @@ from flatcore.plots.edges import draw_edges
 from flatcore.plots.style import Look
 from flatcore.plots.view import FiberView, fiber_views
 from flatcore.results import ImageResult, NightResult
-from flatcore.settings import FlatSettings
+from flatcore.settings import Settings
 
 WINDOW = Look(16.0, 8.0, 9.0)
 HALF = Look(WINDOW.width / 2, WINDOW.height - 0.3, WINDOW.text)
@@ -29,7 +29,7 @@ def show_figures(
     traces: Mapping[str, NDArray[np.float64]],
     profile: Profile,
     *,
-    settings: FlatSettings | None = None,
+    settings: Settings | None = None,
 ) -> None:
     """Show the figures of an image in a window, order by order, until it is closed.
 

@@ -42,7 +42,7 @@ class Mark:
 def marks(limits: FlatSettings) -> tuple[Mark, ...]:
     """List the marks; a masked pixel that has several reasons goes by the first of them."""
     return (
-        Mark(Reason.NO_BLAZE, "no blaze", style.GREY, "."),
+        Mark(Reason.NO_BLAZE, "no blaze", style.GREEN, "."),
         Mark(Reason.NO_DATA, "no pixel kept", style.BLUE, "s"),
         Mark(Reason.LOW_BLAZE, "blaze under the cut", style.SKY, "."),
         Mark(Reason.OUTLIER_LIMIT, f"flat off by > {limits.limit:g}", style.PURPLE, "^"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 # Okabe and Ito's colours, told apart by all eyes.
@@ -21,27 +22,33 @@ YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#8C8C8C"
 
 NO_VALUE = PURPLE
+# Colour and marker of an order by its verdict.
+VERDICTS = {"pass": (BLUE, "o"), "fail": (VERMILION, "X"), "skipped": (GREY, "s")}
 STRETCH_PERCENTILES = (1.0, 99.5)
 DPI = 110
+# Widths of a letter, and of what stands beside a legend's entry, over the size of the type.
+LETTER, BESIDE = 0.56, 3.5
 
 
 @dataclass(frozen=True)
 class Look:
-    """Size of a figure [inches] and of its type [points]."""
+    """Size of a figure [inches], of its type [points], and pixels per inch."""
 
     width: float
     height: float
     text: float
+    dpi: float = DPI
 
 
 ORDER = Look(13.0, 8.0, 10.0)
 SUMMARY = Look(13.0, 8.0, 15.0)
-OVERVIEW = Look(18.0, 14.0, 10.0)
+# So large that more pixels would only take time.
+OVERVIEW = Look(18.0, 14.0, 10.0, 90.0)
 
 
 def new_figure(look: Look) -> Figure:
     """Give an empty figure that belongs to no window."""
-    return Figure(figsize=(look.width, look.height), dpi=DPI)
+    return Figure(figsize=(look.width, look.height), dpi=look.dpi)
 
 
 def put_titles(figure: FigureBase, title: str, subtitle: str, text: float, height: float) -> None:
@@ -58,12 +65,45 @@ def label_axes(axes: Axes, text: float, x: str = "", y: str = "") -> None:
     axes.tick_params(labelsize=0.9 * text, labelbottom=bool(x))
 
 
-def put_legend(axes: Axes, handles: Sequence[Artist], text: float, columns: int) -> None:
-    """Write the legend above the axes, on the right."""
+def log_axis(axes: Axes, along: Literal["x", "y"], values: NDArray[np.float64]) -> None:
+    """Scale an axis by logarithm, over the positive values, with plain numbers at its ticks."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    low, high = (positive.min() / 1.5, positive.max() * 1.5) if positive.size else (0.1, 1.0)
+    axes.set(**{f"{along}scale": "log", f"{along}lim": (low, high)})
+    axis = axes.xaxis if along == "x" else axes.yaxis
+    decades = np.log10(high / low)
+    # Every tick takes its time to draw.
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 3.0) if decades > 1.2 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.grid(axis=along, color="0.9")
+    axes.set_axisbelow(True)
+
+
+def order_axis(axes: Axes, orders: int, most: int = 13) -> None:
+    """Let x run over the orders, with ``most`` ticks at most."""
+    axes.set_xlim(-0.75, orders - 0.25)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True))
+
+
+def put_legend(axes: Axes, handles: Sequence[Artist], text: float, most: int) -> None:
+    """Write the legend above the axes, on the right, in as many columns as there is room for, ``most`` at most."""
+    labels = [str(handle.get_label()) for handle in handles]
+    columns = legend_columns(labels, text, axes.bbox.width / axes.figure.dpi, most)
     axes.legend(
         handles=list(handles), loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns, fontsize=0.9 * text,
         frameon=False, borderaxespad=0.2, handlelength=1.5, columnspacing=1.2,
     )  # fmt: skip
+
+
+def legend_columns(labels: Sequence[str], text: float, width: float, most: int) -> int:
+    """Give the number of columns, ``most`` at most, in which a legend is no wider than ``width`` [inches]."""
+    letter, beside = (share * 0.9 * text / 72 for share in (LETTER, BESIDE))
+    for columns in range(most, 1, -1):
+        parts = np.array_split(np.array([len(label) for label in labels]), columns)
+        if sum(letter * max(part, default=0) + beside for part in parts) <= width:
+            return columns
+    return 1
 
 
 def no_value_patch(step: int = 1) -> Patch:
@@ -104,7 +144,7 @@ def thin(image: NDArray[Any], rows: int, columns: int, *, whole: bool = False) -
         return image
     blocks = in_blocks(image, steps, np.nan)
     shape = blocks.shape[0], blocks.shape[2]
-    total, count = np.zeros(shape), np.zeros(shape)
+    total, count = np.zeros(shape, image.dtype), np.zeros(shape, np.int64)
     for i, j in np.ndindex(steps):
         part = blocks[:, i, :, j]
         finite = np.isfinite(part)

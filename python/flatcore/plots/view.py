@@ -10,10 +10,11 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from flatcore.images import Image
-from flatcore.instrument import Fiber, Profile
-from flatcore.results import FiberQc, ImageResult, NightResult
-from flatcore.settings import FlatSettings
+from flatcore.images import BackgroundMaps, Image
+from flatcore.instrument import Fiber, Profile, Qc
+from flatcore.previous import Previous
+from flatcore.results import FiberChange, FiberDiagnostics, FiberQc, FrameCheck, ImageResult, NightResult
+from flatcore.settings import FlatSettings, Settings
 from flatcore.spectra import FiberFlat, FiberSpectra
 
 log = logging.getLogger("flatcore")
@@ -33,12 +34,16 @@ class FiberView:
         Chebyshev coefficients of each order's trace in the image before straightening, domain [0, columns].
     geometry
         Half-widths of the extraction.
-    spectra, flat, qc
+    spectra, flat, diagnostics, change, qc
         Results of the fibre.
+    previous
+        The earlier night that ``change`` is about; None without one.
     limits
         Where the flat was masked.
-    max_rms
-        Largest rms of the flat that passes quality control.
+    asked
+        Limits of quality control.
+    grating
+        Whether orders are predicted by the grating's form.
     plot_order
         The order shown alone.
     """
@@ -52,9 +57,13 @@ class FiberView:
     geometry: Fiber
     spectra: FiberSpectra
     flat: FiberFlat
+    diagnostics: FiberDiagnostics
+    change: FiberChange | None
     qc: FiberQc
+    previous: Previous | None
     limits: FlatSettings
-    max_rms: float
+    asked: Qc
+    grating: bool
     plot_order: int
 
     @property
@@ -105,12 +114,77 @@ class FiberView:
         )
 
 
-def fiber_views(
+@dataclass(frozen=True)
+class ImageView:
+    """One image with its fibres, and what its figures need.
+
+    Attributes
+    ----------
+    instrument, obs_dir, stem
+        Names in titles and of files.
+    fibers
+        The fibres.
+    frames
+        Each frame held to the combined image; empty for a single one.
+    max_frame_change
+        How far a frame may be from the combined image.
+    background
+        The maps; None where the background was not subtracted.
+    readnoise_e
+        Effective read noise [electrons].
+    """
+
+    instrument: str
+    obs_dir: str
+    stem: str
+    fibers: tuple[FiberView, ...]
+    frames: tuple[FrameCheck, ...]
+    max_frame_change: float
+    background: BackgroundMaps | None
+    readnoise_e: float
+
+    def title(self, shown: str) -> str:
+        """Say what is shown: instrument, night, subject."""
+        return f"{self.instrument}  {self.obs_dir}  {shown}"
+
+
+def image_view(  # noqa: PLR0917 - what is gathered
     result: NightResult,
     image: ImageResult,
     traces: Mapping[str, NDArray[np.float64]],
     profile: Profile,
-    settings: FlatSettings | None = None,
+    settings: Settings | None = None,
+    previous: Mapping[str, Previous] | None = None,
+) -> ImageView:
+    """Gather what the figures of an image and its fibres show; arguments and errors as of :func:`fiber_views`."""
+    return ImageView(
+        instrument=result.instrument,
+        obs_dir=result.obs_dir,
+        stem=image.stem,
+        fibers=fiber_views(result, image, traces, profile, settings, previous),
+        frames=image.frames,
+        max_frame_change=profile.qc.max_frame_change,
+        background=None if image.calibrated is None else image.calibrated.background,
+        readnoise_e=image.readnoise_e,
+    )
+
+
+def image_views(
+    result: NightResult, profile: Profile, settings: Settings, previous: Mapping[str, Mapping[str, Previous]]
+) -> tuple[ImageView, ...]:
+    """Gather what the figures of all images show; ``previous`` is by stem and fibre."""
+    return tuple(
+        image_view(result, image, result.traces, profile, settings, previous.get(image.stem)) for image in result.images
+    )
+
+
+def fiber_views(  # noqa: PLR0917 - what is gathered
+    result: NightResult,
+    image: ImageResult,
+    traces: Mapping[str, NDArray[np.float64]],
+    profile: Profile,
+    settings: Settings | None = None,
+    previous: Mapping[str, Previous] | None = None,
 ) -> tuple[FiberView, ...]:
     """Gather what the figures of each fibre show.
 
@@ -126,7 +200,9 @@ def fiber_views(
     profile
         The instrument.
     settings
-        Limits by which the flat was masked; the defaults where None.
+        As the flat was made with; the defaults where None.
+    previous
+        By fibre, the earlier night's flat and blaze, where there are such.
 
     Raises
     ------
@@ -135,6 +211,7 @@ def fiber_views(
     """
     if image.calibrated is None or image.straightened is None:
         raise ValueError(f"{image.stem}: figures need the images, which run_night keeps with keep_images=True")
+    settings = settings or Settings()
     views = []
     for name, fiber in image.fibers.items():
         orders = len(fiber.spectra.windows)
@@ -153,9 +230,13 @@ def fiber_views(
             geometry=profile.fibers[name],
             spectra=fiber.spectra,
             flat=fiber.flat,
+            diagnostics=fiber.diagnostics,
+            change=fiber.change,
             qc=fiber.qc,
-            limits=settings or FlatSettings(),
-            max_rms=profile.qc.max_rms,
+            previous=(previous or {}).get(name),
+            limits=settings.flat,
+            asked=profile.qc,
+            grating=settings.blaze.prediction == "grating",
             plot_order=min(profile.plot.order, orders - 1),
         )
         views.append(view)
