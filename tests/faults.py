@@ -25,6 +25,11 @@ def blaze_of(order):
     return (6e4 - 900.0 * m**2) * np.sinc(theta / np.pi) ** 2 * (1 + 4e-5 * d)
 
 
+def shifted(order, pixels):
+    """A blaze whose centre is elsewhere."""
+    return np.interp(X - pixels, X, blaze_of(order))
+
+
 def fibre(seed=3):
     """Orders by columns of a whole fibre [electrons], and the true blazes."""
     rng = np.random.default_rng(seed)

@@ -38,6 +38,9 @@ class FiberFigures:
     blaze_bias
         By order: rms deviation of the noiseless blaze from the blaze of the light alone under the same pixel response,
         level included, up to one scale for the fibre.
+    put_in_bias
+        By order: rms deviation of the noiseless blaze from the one that was put in, up to one scale for the order. What
+        the pixels' response does to a smooth blaze is in it.
     """
 
     combining: str
@@ -49,6 +52,7 @@ class FiberFigures:
     flat_bias: Array
     response_bias: Array
     blaze_bias: Array
+    put_in_bias: Array
 
 
 def figures_of(pair: Pair, combining: str, extracting: str) -> Iterator[FiberFigures]:
@@ -62,7 +66,7 @@ def figures_of(pair: Pair, combining: str, extracting: str) -> Iterator[FiberFig
 
         found, twin = spectra(noisy), spectra(quiet)
         # Light alone: nothing of it is an outlier.
-        lit, even = (spectra(stage, rejection=1e9).e2ds for stage in (pair.lit, pair.even))
+        lit, even = (spectra(stage, rejection=1e9) for stage in (pair.lit, pair.even))
         response = pair.truth[f"response_{fiber}"]
         flat, quiet_flat = flat_of(found, geometry), flat_of(twin, geometry)
         limit = np.sqrt(frames * electrons_in(quiet, geometry.windows[fiber]))
@@ -72,6 +76,8 @@ def figures_of(pair: Pair, combining: str, extracting: str) -> Iterator[FiberFig
             pulls = (found.e2ds - twin.e2ds) / found.e2ds_error
             blaze = quiet_flat.blaze / blaze_of(lit, geometry)
             blaze /= np.nanmedian(blaze)
+            put_in = quiet_flat.blaze / pair.truth[f"blaze_{fiber}"]
+            put_in /= np.nanmedian(put_in, axis=1)[:, None]
         yield FiberFigures(
             combining=combining,
             extracting=extracting,
@@ -79,9 +85,12 @@ def figures_of(pair: Pair, combining: str, extracting: str) -> Iterator[FiberFig
             noise=_by_order(excess, _fast_scatter),
             binned_noise=_by_order(excess, _binned_scatter),
             pulls=pulls[np.isfinite(pulls)],
-            flat_bias=_by_order(quiet_flat.flat / (response if extracting == "optimal" else lit / even), _fast_scatter),
+            flat_bias=_by_order(
+                quiet_flat.flat / (response if extracting == "optimal" else lit.e2ds / even.e2ds), _fast_scatter
+            ),
             response_bias=_by_order(quiet_flat.flat / response, _fast_scatter),
-            blaze_bias=_by_order(blaze, lambda row: float(np.sqrt(np.mean((row - 1) ** 2)))),
+            blaze_bias=_by_order(blaze, _rms_deviation),
+            put_in_bias=_by_order(put_in, _rms_deviation),
         )
 
 
@@ -101,6 +110,10 @@ def robust_sigma(values: Array) -> float:
 def _by_order(plane: Array, figure) -> Array:
     rows = [row[np.isfinite(row)] for row in plane]
     return np.array([figure(row) for row in rows if row.size >= LEAST_COLUMNS])
+
+
+def _rms_deviation(row: Array) -> float:
+    return float(np.sqrt(np.mean((row - 1) ** 2)))
 
 
 def _fast(row: Array) -> Array:

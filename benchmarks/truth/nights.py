@@ -21,11 +21,12 @@ from flatcore.frames import exposure_of
 from flatcore.images import Image, Transform
 from flatcore.instrument import Profile
 from flatcore.night import prepared
+from flatcore.recipe import LEAST_COVERAGE
 from flatcore.request import NightRequest
 from flatcore.settings import BlazeSettings, CombineSettings, ExtractSettings, FlatSettings, Settings
 from flatcore.simulate import SimulationOptions, detector, simulate_night
 from flatcore.simulate.scene import make_scene
-from flatcore.spectra import FiberFlat, FiberSpectra
+from flatcore.spectra import BlazeFit, FiberFlat, FiberSpectra
 from flatcore.straighten import straighten
 
 COMBINING = ("median", "mean", "clipped")
@@ -159,12 +160,17 @@ def spectra_of(stage: Stage, geometry: Geometry, fiber: str, noise: Stage, **set
     )
 
 
+def fits_of(spectra: FiberSpectra, geometry: Geometry) -> tuple[BlazeFit, ...]:
+    """Fit the blaze of a fibre's orders, as the recipe does."""
+    lost = spectra.coverage < LEAST_COVERAGE
+    return fit_orders(spectra.e2ds, geometry.profile.blaze, BlazeSettings(), errors=spectra.e2ds_error, lost=lost)
+
+
 def flat_of(spectra: FiberSpectra, geometry: Geometry) -> FiberFlat:
-    """Fit the blaze of a fibre's orders and make its flat, in default behaviour."""
-    fits = fit_orders(spectra.e2ds, geometry.profile.blaze, BlazeSettings())
-    return make_flat(spectra, fits, FlatSettings(), geometry.transform.dxmap.shape[0])
+    """Make the flat of a fibre, in default behaviour."""
+    return make_flat(spectra, fits_of(spectra, geometry), FlatSettings())
 
 
-def blaze_of(e2ds: Array, geometry: Geometry) -> Array:
-    """Blaze fitted to spectra."""
-    return np.stack([fit.blaze for fit in fit_orders(e2ds, geometry.profile.blaze, BlazeSettings())])
+def blaze_of(spectra: FiberSpectra, geometry: Geometry) -> Array:
+    """Blaze of a fibre's orders."""
+    return np.stack([fit.blaze for fit in fits_of(spectra, geometry)])

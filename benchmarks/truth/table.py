@@ -20,6 +20,7 @@ COLUMNS = (
     "flat [1e-3]",
     "flat by profile weights [1e-3]",
     "blaze [1e-3]",
+    "blaze put in [1e-3]",
 )
 
 
@@ -53,6 +54,7 @@ class Line:
     flat_bias: tuple[float, float]
     response_bias: tuple[float, float]
     blaze_bias: tuple[float, float]
+    put_in_bias: tuple[float, float]
     pulls: Pulls
     fiber_pulls: dict[str, Pulls]
 
@@ -77,7 +79,10 @@ def _line(figures: Sequence[FiberFigures]) -> Line:
     return Line(
         figures[0].extracting,
         figures[0].combining,
-        *(spread(name) for name in ("noise", "binned_noise", "flat_bias", "response_bias", "blaze_bias")),
+        *(
+            spread(name)
+            for name in ("noise", "binned_noise", "flat_bias", "response_bias", "blaze_bias", "put_in_bias")
+        ),
         Pulls.of(np.concatenate([one.pulls for one in figures])),
         {name: Pulls.of(np.concatenate([one.pulls for one in figures if one.fiber == name])) for name in fibers},
     )
@@ -90,7 +95,7 @@ def cells(line: Line) -> tuple[str, ...]:
     noises = [f"{median:.3f}, {most:.3f}" for median, most in (line.noise, line.binned_noise)]
     biases = [
         f"{1e3 * median:.2f}, {1e3 * most:.2f}"
-        for median, most in (line.flat_bias, line.response_bias, line.blaze_bias)
+        for median, most in (line.flat_bias, line.response_bias, line.blaze_bias, line.put_in_bias)
     ]
     return (
         line.extracting,

@@ -7,12 +7,22 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.results import FiberDiagnostics
-from flatcore.spectra import FiberFlat, FiberSpectra
+from flatcore.spectra import FiberFlat, FiberSpectra, Rung
 
 # Noise is measured where the blaze is above this share of its maximum.
 BRIGHT = 0.5
 # Fringes between these periods: two pixels to the wave at least twice, and twenty waves to the order [pixels, share].
 SHORTEST_PERIOD, LONGEST_PERIOD = 4.0, 1 / 20
+
+# Terms that were fitted to the order itself; a spline's are few beside its columns.
+FITTED_TERMS = {
+    Rung.FULL: 6,
+    Rung.NO_CUBIC: 5,
+    Rung.NO_QUADRATIC: 4,
+    Rung.PREDICTED: 2,
+    Rung.SPLINE: 0,
+    Rung.NONE: 0,
+}
 
 
 def diagnose(spectra: FiberSpectra, flat: FiberFlat, frames: int) -> FiberDiagnostics:
@@ -35,12 +45,12 @@ def _order(spectra: FiberSpectra, flat: FiberFlat, order: int, frames: int) -> t
     usable = np.isfinite(values)
     chi2, residual = np.nan, np.nan
     used = usable & fit.fitted
-    free = int(np.isfinite(fit.parameters).sum())
+    free = FITTED_TERMS[fit.rung]
     if np.count_nonzero(used) > free:
         distance = (flat.e2ds[order] - blaze)[used]
         with np.errstate(divide="ignore", invalid="ignore"):
             chi2 = float(np.sum(np.square(distance / spectra.e2ds_error[order][used])) / (used.sum() - free))
-        residual = float(np.std(distance) / np.nanmax(blaze))
+        residual = float(np.sqrt(np.mean(np.square(distance))) / np.nanmax(blaze))
     with np.errstate(invalid="ignore"):
         bright = usable & (blaze > BRIGHT * (np.nanmax(blaze) if usable.any() else np.nan))
     scatter = pixel_scatter(np.where(bright, values, np.nan))
@@ -79,6 +89,8 @@ def fringe(values: NDArray[np.float64]) -> tuple[float, float, float]:
     amplitudes = 2.0 * np.abs(np.fft.rfft(wave, padded)) / count
     frequencies = np.arange(amplitudes.size) / padded
     asked = (frequencies >= 1 / longest) & (frequencies <= 1 / SHORTEST_PERIOD)
+    if not asked.any():
+        return np.nan, np.nan, np.nan
     best = int(np.argmax(np.where(asked, amplitudes, -1.0)))
     variance = float(np.mean(np.square(wave[usable])))
     if not variance > 0:

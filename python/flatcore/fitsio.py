@@ -29,6 +29,7 @@ __all__ = [
     "Header",
     "ImageLocation",
     "open_image",
+    "opened",
     "read_doubles",
     "read_header",
     "read_image",
@@ -100,7 +101,7 @@ def open_image(path: Path, scratch: Path | None = None) -> FitsImage:
     """
     _check_fits(path)
     plain = _gunzipped(path, scratch) if path.suffix == ".gz" else path
-    with _opened(plain, path) as hdus:
+    with opened(plain, path) as hdus:
         for hdu in hdus:
             if isinstance(hdu, fits.CompImageHDU):
                 location = _locate(_untiled(hdu, path, scratch), path)
@@ -119,7 +120,7 @@ def read_header(path: Path) -> Header:
         The file is missing or not FITS.
     """
     _check_fits(path)
-    with _opened(path, path) as hdus:
+    with opened(path, path) as hdus:
         for hdu in hdus:
             if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
                 return _merged_header(hdus[0].header, hdu.header)
@@ -154,7 +155,7 @@ def read_doubles(path: Path) -> NDArray[np.float64]:
         As of :func:`open_image`.
     """
     _check_fits(path)
-    with _opened(path, path) as hdus:
+    with opened(path, path) as hdus:
         for hdu in hdus:
             if hdu.is_image and hdu.header.get("NAXIS", 0) >= 1:
                 raw: NDArray[np.float64] = np.asarray(hdu.data, dtype=float)
@@ -206,7 +207,7 @@ def _check_fits(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, named: Path) -> Iterator[Any]:
+def opened(path: Path, named: Path) -> Iterator[Any]:
     """Open a FITS file, with any fault of its structure named as the file's."""
     try:
         with warnings.catch_warnings():
@@ -246,7 +247,7 @@ def _location(hdu: Any, plain: Path, named: Path) -> ImageLocation:
 
 
 def _locate(plain: Path, named: Path) -> ImageLocation:
-    with _opened(plain, named) as hdus:
+    with opened(plain, named) as hdus:
         return _location(hdus[0], plain, named)
 
 

@@ -134,7 +134,9 @@ class Blaze(_Section):
     max_departure: Annotated[float, Field(gt=0)] = 0.08
 
 
-CheckName = Literal["max_rms", "published_rms", "blaze_rung", "snr_ratio", "flat_change", "blaze_change", "frames"]
+CheckName = Literal[
+    "max_rms", "published_rms", "blaze_rung", "usable", "snr_ratio", "flat_change", "blaze_change", "frames"
+]
 
 
 class Qc(_Section):
@@ -150,6 +152,8 @@ class Qc(_Section):
         The checks with which a fibre fails; the others are recorded, and told as warnings.
     max_published_rms
         Largest rms of the flat as it is published, over all columns with a value; ``max_rms`` where None.
+    min_usable
+        Least share of an order's columns that have a flat.
     min_snr_ratio
         Least ratio of the measured signal to noise to that of the photons alone.
     max_flat_change
@@ -165,6 +169,7 @@ class Qc(_Section):
     skip_orders: tuple[Annotated[int, Field(ge=0)], ...] = ()
     decisive: tuple[CheckName, ...] = ("max_rms",)
     max_published_rms: Annotated[float, Field(gt=0)] | None = None
+    min_usable: Annotated[float, Field(ge=0, le=1)] = 0.5
     min_snr_ratio: Annotated[float, Field(ge=0)] = 0.1
     max_flat_change: Annotated[float, Field(gt=0)] = 0.02
     max_blaze_change: Annotated[float, Field(gt=0)] = 0.02

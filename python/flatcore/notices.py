@@ -30,7 +30,7 @@ def fiber_notices(result: FiberResult, settings: Settings) -> list[str]:
     if result.spectra.saturated.any():
         orders = ", ".join(str(order) for order in np.flatnonzero(result.spectra.saturated))
         notices.append(f"fibre {name}: orders {orders} are above {settings.extract.saturation_adu:g} ADU")
-    return notices + qc_notices(result.qc) + warnings(result.qc)
+    return notices + qc_notices(result.qc) + warning_notices(result.qc)
 
 
 def qc_notices(qc: FiberQc) -> list[str]:
@@ -43,7 +43,7 @@ def qc_notices(qc: FiberQc) -> list[str]:
     ]
 
 
-def warnings(qc: FiberQc) -> list[str]:
+def warning_notices(qc: FiberQc) -> list[str]:
     """Tell of failed quality checks that do not decide."""
     return [
         f"fibre {qc.fiber}: {check.words or check.limit} ({check.name} = {check.value:.5f})"

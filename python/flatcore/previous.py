@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.caldb.keys import DAY_S, unix_of_mjd
-from flatcore.errors import FlatcoreError
-from flatcore.fitsio import read_doubles
+from flatcore.errors import CalibrationError, InputError
+from flatcore.fitsio import read_doubles, read_header
 from flatcore.results import FiberChange
 from flatcore.spectra import FiberFlat, Spectra
 
@@ -27,52 +27,87 @@ SLOW_WIDTH = 101
 
 @dataclass(frozen=True)
 class Previous:
-    """Flat and blaze of an earlier night, orders by columns, with the name of the flat's file and its age [days]."""
+    """An earlier night's flat and blaze, orders by columns; the flat's name and age, and the blaze's unit."""
 
     name: str
     age_days: float
     flat: Spectra
     blaze: Spectra
+    unit: str = "electron"
 
 
-def find_previous(
-    database: CalibrationDatabase, fiber: str, mjd_mid: float, max_age_days: float
-) -> tuple[Previous | None, str]:
-    """Read the latest earlier night's flat and blaze; none where there are none.
+@dataclass(frozen=True)
+class EarlierNights:
+    """Records of earlier nights' flats and blazes, read once for all fibres.
 
-    Parameters
+    Attributes
     ----------
     database
-        Where they are recorded.
-    fiber
-        The fibre.
+        Where their files are.
     mjd_mid
         Tonight's time.
-    max_age_days
-        How far back to look.
-
-    Returns
-    -------
-    previous, notice
-        The notice says why there is none although there should be; it is empty otherwise.
+    flats, blazes
+        In use, older than half a day and not too old; by time.
+    problem
+        Why they could not be read; empty where they could.
     """
-    try:
-        flats, blazes = (_earlier(database.records(key, fiber), mjd_mid, max_age_days) for key in ("FLAT", "BLAZE"))
-        if not flats or not blazes:
-            return None, ""
-        flat, blaze = flats[-1], min(blazes, key=lambda record: abs(record.unixtime - flats[-1].unixtime))
-        age = (unix_of_mjd(mjd_mid) - flat.unixtime) / DAY_S
-        arrays = [read_doubles(database.path_of(record)) for record in (flat, blaze)]
-    except FlatcoreError as error:
-        return None, f"fibre {fiber}: the previous night's flat cannot be compared: {error}"
-    return Previous(flat.filename, age, *arrays), ""
+
+    database: CalibrationDatabase
+    mjd_mid: float
+    flats: tuple[CalibrationRecord, ...]
+    blazes: tuple[CalibrationRecord, ...]
+    problem: str = ""
+
+    @classmethod
+    def of(cls, database: CalibrationDatabase, mjd_mid: float, max_age_days: float) -> EarlierNights:
+        """Read them.
+
+        Parameters
+        ----------
+        database
+            Where they are recorded.
+        mjd_mid
+            Tonight's time.
+        max_age_days
+            How far back to look.
+        """
+        if not database.exists:
+            return cls(database, mjd_mid, (), ())
+        try:
+            flats, blazes = (_earlier(database.records(key), mjd_mid, max_age_days) for key in ("FLAT", "BLAZE"))
+        except CalibrationError as error:
+            return cls(database, mjd_mid, (), (), str(error))
+        return cls(database, mjd_mid, flats, blazes)
+
+    def latest(self, fiber: str) -> tuple[Previous | None, str]:
+        """Read the latest flat and blaze of a fibre; none where there are none.
+
+        Returns
+        -------
+        previous, notice
+            The notice says why there is none although there should be; it is empty otherwise.
+        """
+        flats, blazes = ([r for r in records if r.fiber == fiber] for records in (self.flats, self.blazes))
+        problem = self.problem
+        if flats and blazes:
+            flat, blaze = flats[-1], min(blazes, key=lambda record: abs(record.unixtime - flats[-1].unixtime))
+            age = (unix_of_mjd(self.mjd_mid) - flat.unixtime) / DAY_S
+            try:
+                paths = [self.database.path_of(record) for record in (flat, blaze)]
+                unit = str(read_header(paths[1]).get("BUNIT", "electron"))
+                return Previous(flat.filename, age, read_doubles(paths[0]), read_doubles(paths[1]), unit), ""
+            except (CalibrationError, InputError) as error:
+                problem = str(error)
+        return None, f"fibre {fiber}: the previous night's flat cannot be compared: {problem}" if problem else ""
 
 
-def _earlier(records: Sequence[CalibrationRecord], mjd_mid: float, max_age_days: float) -> list[CalibrationRecord]:
+def _earlier(
+    records: Sequence[CalibrationRecord], mjd_mid: float, max_age_days: float
+) -> tuple[CalibrationRecord, ...]:
     """Give the records in use of earlier nights, by time."""
     ages = [(unix_of_mjd(mjd_mid) - record.unixtime) / DAY_S for record in records]
     used = [r for r, age in zip(records, ages, strict=True) if r.used and SAME_NIGHT < age <= max_age_days]
-    return sorted(used, key=lambda record: (record.unixtime, record.filename))
+    return tuple(sorted(used, key=lambda record: (record.unixtime, record.filename)))
 
 
 def changes(flat: FiberFlat, previous: Previous) -> FiberChange | None:
@@ -89,6 +124,8 @@ def changes(flat: FiberFlat, previous: Previous) -> FiberChange | None:
         return None
     rows = [_change(*arrays) for arrays in zip(flat.flat, previous.flat, flat.blaze, previous.blaze, strict=True)]
     flats, blazes, levels = np.array(rows, dtype=float).reshape(len(rows), 3).T
+    if previous.unit != "electron":
+        levels = np.full_like(levels, np.nan)
     return FiberChange(previous.name, previous.age_days, flats, blazes, levels)
 
 

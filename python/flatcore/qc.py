@@ -49,6 +49,7 @@ def check_fiber(
             "published_rms", published, limits.max_published_rms or limits.max_rms, limits, "rms of the published flat"
         ),
         _rungs(flat, limits),
+        _least("usable", np.isfinite(flat.flat).mean(axis=1), limits.min_usable, limits, "columns with a flat"),
         _least("snr_ratio", diagnostics.snr_ratio, limits.min_snr_ratio, limits, "S/N over the photons'"),
     ]
     if change is not None:
@@ -81,8 +82,8 @@ def check_rms(rms: NDArray[np.float64], limits: Qc) -> QcCheck:
 def check_stability(frames: Sequence[FrameCheck], drift: float, limits: Qc) -> QcCheck:
     """Check that every frame has the combined image's light, and that the lamp did not drift."""
     departures = [max(abs(frame.level - 1.0), frame.spread) for frame in frames]
-    known = [value for value in [*departures, abs(drift)] if np.isfinite(value)]
-    worst = max(known, default=float("nan"))
+    values = [*departures, *([abs(drift)] if np.isfinite(drift) else [])]
+    worst = float(np.max(values)) if values else float("nan")
     told = [f"{frame.name}: {frame.words}" for frame in frames if frame.words]
     if abs(drift) > limits.max_frame_change:
         told.append(f"the lamp drifted by {drift:+.1%} from the first to the last frame")
@@ -90,10 +91,10 @@ def check_stability(frames: Sequence[FrameCheck], drift: float, limits: Qc) -> Q
     return QcCheck(
         "frames",
         worst,
-        f"frames < {limits.max_frame_change:g}",
+        f"departure of frames < {limits.max_frame_change:g}",
         passed,
         "frames" in limits.decisive,
-        "; ".join(told) or ("" if passed else "no lit pixel to compare"),
+        "; ".join(told),
     )
 
 
@@ -121,7 +122,7 @@ def _order_words(flat: FiberFlat, limits: Qc, diagnostics: FiberDiagnostics, ord
     elif fit.reasons:
         robust = ", robust" if fit.loss == "soft_l1" else ""
         told.append(f"blaze {fit.rung.words}{robust}: {fit.reasons[0]}")
-    if fit.rung is not Rung.NONE and not rms < limits.max_rms:
+    if fit.rung is not Rung.NONE and not rms < limits.max_rms and order not in limits.skip_orders:
         told.append(f"rms {rms:.4f} is not below {limits.max_rms:g}" if np.isfinite(rms) else "no flat")
     amplitude, chance = diagnostics.fringe_amplitude[order], diagnostics.fringe_chance[order]
     if amplitude > TOLD_FRINGE and chance < TOLD_CHANCE:

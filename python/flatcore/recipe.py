@@ -30,7 +30,7 @@ from flatcore.instrument import Profile
 from flatcore.locks import night_lock
 from flatcore.night import Night, prepared
 from flatcore.notices import failures, fiber_notices, selection_notices
-from flatcore.previous import changes, find_previous
+from flatcore.previous import EarlierNights, changes
 from flatcore.qc import check_fiber
 from flatcore.request import NightRequest
 from flatcore.results import FiberResult, FrameCheck, ImageResult, NightResult
@@ -81,6 +81,8 @@ class _StraightImage:
         Rows and columns of saturated pixels; pixels by 2.
     combined, frames
         What it was made of, and how each frame compares.
+    earlier
+        Flats and blazes of earlier nights.
     """
 
     pixels: Image
@@ -88,6 +90,7 @@ class _StraightImage:
     saturated: NDArray[np.int_]
     combined: CombinedImage
     frames: tuple[FrameCheck, ...]
+    earlier: EarlierNights
 
 
 def run_night(
@@ -267,6 +270,7 @@ def _make_image(
             straight_positions(calibrated.saturated, loaded.transform),
             combined,
             frames,
+            EarlierNights.of(night.database, combined.mjd_mid, settings.calibration.max_age_days),
         )
         results: dict[str, FiberResult] = {}
         for name in night.lit:
@@ -350,8 +354,10 @@ def _make_fiber(name: str, image: _StraightImage, run: _Run) -> FiberResult:
     with night.clock.stage("flat"):
         flat = make_flat(spectra, fits, settings.flat, columns_of(image.saturated, windows, columns))
         diagnostics = diagnose(spectra, flat, len(combined.inputs))
-        previous, notice = find_previous(night.database, name, combined.mjd_mid, settings.calibration.max_age_days)
+        previous, notice = image.earlier.latest(name)
         change = changes(flat, previous) if previous else None
+        if previous and change is None:
+            notice = f"fibre {name}: {previous.name} has another shape, and is not compared with"
         qc = check_fiber(flat, profile.qc, diagnostics, change=change, frames=image.frames, drift=drift(image.frames))
     result = FiberResult(spectra, flat, diagnostics, change, qc)
     run.warn([notice] if notice else [])

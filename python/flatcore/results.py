@@ -22,7 +22,7 @@ class FrameCheck:
     name, mjd_mid
         The frame.
     level
-        Median ratio of its lit pixels to the combined image's; NaN where nothing is lit.
+        Ratio of its lit pixels to the combined image's; NaN where none has a value.
     spread
         Largest departure from the level in a part of the image.
     words
@@ -46,7 +46,7 @@ class FiberDiagnostics:
         Reduced chi^2 of the unfiltered spectrum about the blaze, from photon and read noise: what is above 1 is the
         pixels' response, or a misfit.
     residual_rms
-        Rms of the spectrum about the blaze over the fitted columns, over the blaze's maximum.
+        Root mean square of the spectrum less the blaze over the fitted columns, over the blaze's maximum.
     snr_measured
         1 / scatter of the flat from pixel to pixel, where the blaze is above half its maximum.
     snr_photon
@@ -80,7 +80,7 @@ class FiberChange:
     blaze
         Change of the blaze's shape: 95 % of its columns changed by less.
     level
-        Ratio of the blazes' levels: the lamp.
+        Ratio of the blazes' levels: the lamp, and the exposure time; NaN where the earlier one has another unit.
     """
 
     name: str

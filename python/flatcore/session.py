@@ -1,4 +1,4 @@
-"""A run as automation meets it: the recipe with its log, its record, its figures, and an orderly end."""
+"""A run as automation meets it: the recipe with its log, its record, its figures, its page, and an orderly end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +22,9 @@ from flatcore.errors import FlatcoreError
 from flatcore.figures import Drawn, check_matplotlib, draw_figures
 from flatcore.fitsio import read_header, sha256_of
 from flatcore.handover import Drawing
+from flatcore.interrupts import held_back
 from flatcore.night import Night, prepared
-from flatcore.previous import Previous, find_previous
+from flatcore.previous import EarlierNights, Previous
 from flatcore.products import new_pid, straight_profile_path
 from flatcore.recipe import make
 from flatcore.request import NightRequest
@@ -71,12 +72,15 @@ class SessionResult:
         The record in a form that JSON holds.
     figures
         Figures that were saved.
+    pages
+        Pages that explain the run.
     """
 
     night: NightResult | None
     pid: str
     summary: dict[str, Any]
     figures: tuple[Path, ...] = ()
+    pages: tuple[Path, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -87,9 +91,9 @@ class SessionResult:
 def run_session(
     request: NightRequest, progress: Progress | None = None, *, skip_existing: bool = False
 ) -> SessionResult:
-    """Run a night with its log file, its record in the database, and its figures.
+    """Run a night with its log file, its record in the database, its figures, and the page that explains it.
 
-    With ``output.save`` off nothing is written anywhere: no log, no record, no figures.
+    With ``output.save`` off nothing is written anywhere: no log, no record, no figures, no page.
 
     Parameters
     ----------
@@ -119,6 +123,7 @@ def run_session(
         prepared(request, Clock(progress), pid) as night,
     ):
         _check_figures(night)
+        _check_report(night)
         fingerprint = fingerprint_of(night)
         earlier = _same_run(runs, night, fingerprint) if skip_existing else None
         if earlier is not None:
@@ -132,8 +137,9 @@ def run_session(
         figures = _figures(night, result)
         outcome = _finished(night, result, {"fingerprint": fingerprint, "input_sha256": inputs}, figures)
         record.finish("done" if result.passed else "failed-qc", 0 if result.passed else 4, outcome.summary)
+        pages = _pages(night, runs)
         log.info("%s: done, %d products", request.obs_dir, len(result.products))
-        return outcome
+        return replace(outcome, pages=pages, summary=outcome.summary | {"pages": [str(page) for page in pages]})
 
 
 def fingerprint_of(night: Night) -> str:
@@ -194,15 +200,17 @@ class _Recorded(AbstractContextManager["_Recorded"]):
     def start(self, instrument: str) -> None:
         """Record the run as running."""
         run = self._run
-        self._runs.start(
-            pid=self._pid,
-            obs_dir=self._obs_dir,
-            instrument=instrument,
-            program=run.program,
-            shortname=run.shortname,
-            recipe_kind=run.recipe_kind,
-        )
-        self._started = True
+        # An interrupt between the record and knowing of it would have it recorded twice.
+        with held_back():
+            self._runs.start(
+                pid=self._pid,
+                obs_dir=self._obs_dir,
+                instrument=instrument,
+                program=run.program,
+                shortname=run.shortname,
+                recipe_kind=run.recipe_kind,
+            )
+            self._started = True
 
     def finish(self, status: Ending, exit_status: int, record: Mapping[str, Any]) -> None:
         """Record how the run ended; once."""
@@ -297,14 +305,38 @@ def _show_figures(night: Night, result: NightResult) -> None:
 
 def _previous(night: Night, image: ImageResult) -> dict[str, Previous]:
     """Read again what the fibres were compared with, which the run told of already."""
-    found = {}
-    for name, fiber in image.fibers.items():
-        if fiber.change is not None:
-            mjd_mid = float(image.header["MJDMID"])
-            previous, _ = find_previous(night.database, name, mjd_mid, night.settings.calibration.max_age_days)
-            if previous is not None and previous.name == fiber.change.name:
-                found[name] = previous
-    return found
+    compared = {name: fiber.change.name for name, fiber in image.fibers.items() if fiber.change is not None}
+    if not compared:
+        return {}
+    max_age_days = night.settings.calibration.max_age_days
+    earlier = EarlierNights.of(night.database, float(image.header["MJDMID"]), max_age_days)
+    found = {name: earlier.latest(name)[0] for name in compared}
+    return {
+        name: previous for name, previous in found.items() if previous is not None and previous.name == compared[name]
+    }
+
+
+def _check_report(night: Night) -> None:
+    """Look for what pages need before the work: where it is missing this is told now, not after minutes."""
+    if night.settings.output.report:
+        import flatcore.report  # noqa: F401, PLC0415
+
+
+def _pages(night: Night, runs: RunLog) -> tuple[Path, ...]:
+    """Write the page that explains the run, if it is asked for; a failure is a warning, never a lost product.
+
+    It is made from the record, as ``flatcore report`` does at any later time.
+    """
+    if not night.settings.output.report:
+        return ()
+    from flatcore.report import write_pages  # noqa: PLC0415 - Jinja2 and Bokeh only where a page is asked for
+
+    try:
+        with night.clock.stage("report"):
+            return write_pages(runs.get(night.pid), night.request.data_root)
+    except Exception as error:
+        log.warning("the page could not be written: %s", error, exc_info=not isinstance(error, FlatcoreError))
+        return ()
 
 
 def _finished(night: Night, result: NightResult, more: Mapping[str, Any], figures: Drawn = NOTHING) -> SessionResult:

@@ -167,6 +167,8 @@ class OutputSettings(_Section):
         The DEBUG_BACK product.
     figures
         0 none, 1 shown interactively, 2 saved, 3 and 4 saved with more detail.
+    report
+        A page that explains the run.
     debug
         0 nothing more; 1 the log tells every stage; from 2 on intermediate arrays are kept.
     """
@@ -176,6 +178,7 @@ class OutputSettings(_Section):
     reference: bool = False
     background: bool = False
     figures: Annotated[int, Field(ge=0, le=4)] = 0
+    report: bool = False
     debug: Annotated[int, Field(ge=0)] = 0
 
 

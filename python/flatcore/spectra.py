@@ -148,9 +148,10 @@ class BlazeFit:
     low
         The columns under the cut.
     misfit
-        Rms of the residual in sixteen boxes over the fitted columns, over the amplitude.
+        Rms of the residual's medians in sixteen boxes over the fitted columns, over the amplitude; of a robust fit
+        their median, scaled to a standard deviation.
     departure
-        Greatest difference from the median shape of the neighbouring orders; NaN where there are too few.
+        Greatest difference from the shape that the neighbouring orders let expect; NaN where there are too few.
     reasons
         Why each description before this one was not taken, in words.
     evaluations

@@ -22,6 +22,7 @@ def summary_of(result: NightResult, settings: Settings, profile: Profile) -> dic
             {
                 "stem": image.stem,
                 "inputs": list(image.inputs),
+                "mjd_mid": _number(float(image.header.get("MJDMID", np.nan))),
                 "readnoise_e": _number(image.readnoise_e),
                 "frames": [
                     {
@@ -81,13 +82,22 @@ def _fiber(fiber: FiberResult) -> dict[str, Any]:
             }
             for check in fiber.qc.checks
         ],
-        "previous": None if change is None else {"name": change.name, "age_days": _number(change.age_days)},
+        "previous": None
+        if change is None
+        else {
+            "name": change.name,
+            "age_days": _number(change.age_days),
+            "flat_change": [_number(value) for value in change.flat],
+            "blaze_change": [_number(value) for value in change.blaze],
+            "level": [_number(value) for value in change.level],
+        },
         "orders": [_order(fiber, order) for order in range(len(fiber.qc.orders))],
     }
 
 
 def _order(fiber: FiberResult, order: int) -> dict[str, Any]:
-    fit, diagnostics = fiber.flat.fits[order], fiber.diagnostics
+    fit, diagnostics, change = fiber.flat.fits[order], fiber.diagnostics, fiber.change
+    amplitude, period, centre = (_number(value) for value in fit.parameters[:3])
     return {
         "order": order,
         "snr": _number(fiber.spectra.snr[order]),
@@ -97,7 +107,14 @@ def _order(fiber: FiberResult, order: int) -> dict[str, Any]:
         "rung": fit.rung.words,
         "loss": fit.loss,
         "reasons": list(fit.reasons),
+        "amplitude_e": amplitude,
+        "period": period,
+        "centre": centre,
         **{field.name: _number(getattr(diagnostics, field.name)[order]) for field in dataclasses.fields(diagnostics)},
+        "usable": float(np.isfinite(fiber.flat.flat[order]).mean()),
+        "flat_change": None if change is None else _number(change.flat[order]),
+        "blaze_change": None if change is None else _number(change.blaze[order]),
+        "level_ratio": None if change is None else _number(change.level[order]),
         "verdict": fiber.qc.orders[order],
         "words": fiber.qc.words[order],
         "problem": fit.problem,

@@ -4,9 +4,9 @@
 //! as in Piskunov & Valenti 2002, A&A 385, 1095.
 
 use crate::error::{Result, contiguous, same_shape};
-use crate::extract::{Extraction, Out, Spectra, Window, each_order};
 use crate::horne::{Column, Pixel};
 use crate::mapping::{Mapping, Maps};
+use crate::orders::{Extraction, Out, Spectra, Window, each_order};
 use ndarray::{Array2, ArrayView2};
 
 /// Steps towards the middle of a window; each shrinks the distance by the slope of the maps.

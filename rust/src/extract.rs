@@ -1,106 +1,12 @@
 //! Optimal extraction of straight orders, with rejection of outlying pixels: the default estimator.
 
-use crate::error::{Result, contiguous, require, same_shape};
+use crate::error::{Result, contiguous, same_shape};
 use crate::mapping::{Mapping, Maps};
 use crate::median::MedianNetwork;
+use crate::orders::{Extraction, Out, Spectra, Window, each_order};
 use crate::simd::{Vectorised, widest};
 use crate::spline::noise_variance;
-use ndarray::{Array2, ArrayView2};
-use rayon::prelude::*;
-
-/// Rows of one order's window; they may lie off the detector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// First row.
-    pub first: isize,
-    /// Number of rows.
-    pub count: usize,
-}
-
-/// Which pixels are kept, and what noise they have.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Extraction {
-    /// Distance from the scaled profile, in units of the column's median distance, at which a pixel is rejected; none
-    /// keeps every pixel whose distance is finite in that unit.
-    pub threshold: Option<f64>,
-    /// Read noise of the image before straightening, in electrons.
-    pub readnoise: f64,
-    /// Photon variance of the image per electron: 1 for a single frame.
-    pub photon_variance: f64,
-}
-
-impl Extraction {
-    pub(crate) fn check(&self) -> Result<()> {
-        require(self.readnoise >= 0.0 || self.readnoise.is_nan(), "readnoise", self.readnoise, "at least 0")?;
-        require(self.photon_variance >= 0.0, "photon variance", self.photon_variance, "at least 0")
-    }
-
-    /// Variance of a pixel from the electrons a model expects of it; never from its own noisy value, which would give
-    /// pixels that scattered low the greater weight.
-    #[inline(always)]
-    pub(crate) fn variance(&self, electrons: f64) -> f64 {
-        electrons.max(0.0) * self.photon_variance + self.readnoise * self.readnoise
-    }
-}
-
-/// Spectra of a fibre's orders.
-#[derive(Debug, Clone)]
-pub struct Spectra {
-    /// Flux, orders by columns; NaN where no pixel is kept.
-    pub e2ds: Array2<f64>,
-    /// Variance of the flux from photon and read noise.
-    pub variance: Array2<f64>,
-    /// Each pixel's share of the flux, all windows' rows by columns; NaN where rejected.
-    pub e2dsll: Array2<f32>,
-    /// 1 where a pixel is kept, 0 where it is not.
-    pub e2dscc: Array2<u8>,
-    /// Pixels left out, per order.
-    pub rejected: Vec<usize>,
-}
-
-/// Where the spectra of one order go: flux and variance by columns, shares and kept pixels by rows and columns.
-pub(crate) struct Out<'a> {
-    pub e2ds: &'a mut [f64],
-    pub variance: &'a mut [f64],
-    pub stacked: &'a mut [f32],
-    pub kept: &'a mut [u8],
-}
-
-/// Extract every order by itself; gives also what the work tells of each.
-pub(crate) fn each_order<T: Send>(
-    windows: &[Window],
-    columns: usize,
-    work: impl Fn(Window, Out<'_>) -> T + Sync,
-) -> (Spectra, Vec<T>) {
-    let total: usize = windows.iter().map(|w| w.count).sum();
-    let mut e2ds = Array2::from_elem((windows.len(), columns), f64::NAN);
-    let mut variance = e2ds.clone();
-    let mut e2dsll = Array2::from_elem((total, columns), f32::NAN);
-    let mut e2dscc = Array2::zeros((total, columns));
-    let mut told = Vec::new();
-    if let (Some(e2ds), Some(variance), Some(mut stacked), Some(mut kept)) =
-        (e2ds.as_slice_mut(), variance.as_slice_mut(), e2dsll.as_slice_mut(), e2dscc.as_slice_mut())
-    {
-        let mut orders = Vec::with_capacity(windows.len());
-        for &window in windows {
-            let (head, tail) = stacked.split_at_mut(window.count * columns);
-            let (kept_head, kept_tail) = kept.split_at_mut(window.count * columns);
-            orders.push((window, head, kept_head));
-            (stacked, kept) = (tail, kept_tail);
-        }
-        told = orders
-            .into_par_iter()
-            .zip(e2ds.par_chunks_mut(columns.max(1)))
-            .zip(variance.par_chunks_mut(columns.max(1)))
-            .map(|(((window, stacked, kept), e2ds), variance)| {
-                let word = work(window, Out { e2ds, variance, stacked, kept: &mut *kept });
-                (kept.iter().filter(|&&k| k == 0).count(), word)
-            })
-            .collect();
-    }
-    let (rejected, told) = told.into_iter().unzip();
-    (Spectra { e2ds, variance, e2dsll, e2dscc, rejected }, told)
-}
+use ndarray::ArrayView2;
 
 /// Columns that are extracted together.
 const LANES: usize = 8;
@@ -242,31 +148,35 @@ impl Block {
         }
         self.slots[..self.distance.len()].copy_from_slice(&self.distance);
         let scale = self.network.medians(&mut self.slots);
-        let (mut fluxes, mut norms) = ([f64::NAN; LANES], [f64::NAN; LANES]);
-        for lane in 0..flux.len() {
-            let (mut norm, mut sum, mut any) = (0.0, 0.0, false);
-            for k in 0..self.flux.len() {
-                let ratio = self.distance[k][lane] / scale[lane];
-                let keeps = how.threshold.map_or(ratio.is_finite(), |limit| ratio < limit);
-                self.slots[k][lane] = f64::from(u8::from(keeps));
-                if !keeps {
-                    continue;
-                }
-                let (s, f) = (self.flux[k][lane], self.profile[k][lane]);
-                norm += f * f;
-                sum += f * s;
-                kept[k * columns + x + lane] = 1;
-                any = true;
+        // A ratio is finite where it is below infinity: it is never negative.
+        let limit = how.threshold.unwrap_or(f64::INFINITY);
+        let (mut norms, mut sums, mut counts) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let rows = self.flux.iter().zip(&self.profile).zip(&self.distance).zip(&mut self.slots);
+        for (((s, f), distance), keeps) in rows {
+            for lane in 0..LANES {
+                let keep = distance[lane] / scale[lane] < limit;
+                keeps[lane] = if keep { 1.0 } else { 0.0 };
+                norms[lane] += if keep { f[lane] * f[lane] } else { 0.0 };
+                sums[lane] += if keep { f[lane] * s[lane] } else { 0.0 };
+                counts[lane] += keeps[lane];
             }
-            if any {
-                (fluxes[lane], norms[lane]) = (sum / norm, norm);
+        }
+        let mut fluxes = [f64::NAN; LANES];
+        for lane in 0..LANES {
+            norms[lane] = if counts[lane] > 0.0 { norms[lane] } else { f64::NAN };
+            fluxes[lane] = sums[lane] / norms[lane];
+        }
+        let lanes = flux.len();
+        let rows = self.flux.iter().zip(&self.profile).zip(&self.slots);
+        for (k, ((s, f), keeps)) in rows.enumerate() {
+            let (mut parts, mut marks) = ([f32::NAN; LANES], [0; LANES]);
+            for lane in 0..LANES {
+                let part = (f[lane] * s[lane] / norms[lane]) as f32;
+                parts[lane] = if keeps[lane] > 0.0 { part } else { f32::NAN };
+                marks[lane] = u8::from(keeps[lane] > 0.0);
             }
-            for k in 0..self.flux.len() {
-                let place = k * columns + x + lane;
-                if kept[place] != 0 {
-                    stacked[place] = (self.profile[k][lane] * self.flux[k][lane] / norm) as f32;
-                }
-            }
+            stacked[k * columns + x..][..lanes].copy_from_slice(&parts[..lanes]);
+            kept[k * columns + x..][..lanes].copy_from_slice(&marks[..lanes]);
         }
         flux.copy_from_slice(&fluxes[..flux.len()]);
         variance.copy_from_slice(&self.variances(how, &fluxes, &norms, &scale)[..flux.len()]);
@@ -293,12 +203,22 @@ impl Block {
             limit_variance[lane] = (MEDIAN_SCATTER * limit[lane]).powi(2) / valid[lane].max(LEAST_VALID);
         }
         for k in 0..self.flux.len() {
+            let (mut expected, mut near) = ([0.0; LANES], false);
+            for lane in 0..LANES {
+                let (f, kept) = (self.profile[k][lane], self.slots[k][lane] > 0.0);
+                expected[lane] = how.variance(flux[lane] * f);
+                noise[lane] += if kept { f * f * expected[lane] * self.smoothing[k][lane] } else { 0.0 };
+                let margin = limit[lane] - self.distance[k][lane];
+                near |= margin * margin < 3.0 * (expected[lane] + limit_variance[lane]);
+            }
+            // Most pixels are far from the limit.
+            if !near {
+                continue;
+            }
             for lane in 0..LANES {
                 let (s, f, kept) = (self.flux[k][lane], self.profile[k][lane], self.slots[k][lane] > 0.0);
-                let expected = how.variance(flux[lane] * f);
-                noise[lane] += if kept { f * f * expected * self.smoothing[k][lane] } else { 0.0 };
                 let margin = limit[lane] - self.distance[k][lane];
-                let undecided = 0.25 * (1.0 - margin * margin / (3.0 * (expected + limit_variance[lane])));
+                let undecided = 0.25 * (1.0 - margin * margin / (3.0 * (expected[lane] + limit_variance[lane])));
                 let without = norm[lane] + if kept { -f * f } else { f * f };
                 let change = f * (s - flux[lane] * f) / without;
                 let counts = (undecided > 0.0) & (without > 0.0);
@@ -330,6 +250,7 @@ fn lanes_from(values: &[f32], place: Option<usize>, count: usize) -> Lanes {
 mod tests {
     use super::*;
     use crate::straighten::Linear;
+    use ndarray::Array2;
 
     const HOW: Extraction = Extraction { threshold: Some(10.0), readnoise: 3.0, photon_variance: 1.0 };
     const IDENTITY: Linear = Linear { dx: 0.0, dy: 0.0, a: 1.0, b: 0.0, c: 0.0, d: 1.0 };

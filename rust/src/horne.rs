@@ -3,9 +3,10 @@
 //! Source: Horne 1986, PASP 98, 609; variances are the model's, and the fit is iterated.
 
 use crate::error::Result;
-use crate::extract::{Extraction, LEAST_VALID, MEDIAN_SCATTER, Out, Spectra, Straight, Window, each_order};
+use crate::extract::{LEAST_VALID, MEDIAN_SCATTER, Straight};
 use crate::mapping::Mapping;
 use crate::median::nan_median;
+use crate::orders::{Extraction, Out, Spectra, Window, each_order};
 use crate::spline::noise_variance;
 use ndarray::ArrayView2;
 

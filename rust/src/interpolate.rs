@@ -1,7 +1,7 @@
 //! An image between its pixels, by a quadratic spline in which NaN pixels weigh nothing.
 
 use crate::spline::{mirrored, prefilter_image, weights};
-use rayon::prelude::*;
+use crate::validity::{Validity, weighted};
 
 /// Positions that are interpolated together.
 pub const LANES: usize = 8;
@@ -12,21 +12,15 @@ const LEAST_WEIGHT: f64 = 0.5;
 /// Spline coefficients of an image and of its validity.
 pub struct Interpolator {
     values: Vec<f32>,
-    validity: Option<Vec<f32>>,
+    validity: Validity,
     shape: (usize, usize),
 }
 
 impl Interpolator {
     /// Find the coefficients of an image of rows and columns.
     pub fn new(pixels: &[f32], shape: (usize, usize)) -> Self {
-        let whole = pixels.par_chunks(shape.1.max(1)).all(|row| row.iter().fold(true, |all, v| all & v.is_finite()));
-        let mut values: Vec<f32> = pixels.par_iter().map(|&v| if v.is_finite() { v } else { 0.0 }).collect();
-        prefilter_image(&mut values, shape.1);
-        let validity = (!whole).then(|| {
-            let mut validity: Vec<f32> = pixels.par_iter().map(|v| f32::from(u8::from(v.is_finite()))).collect();
-            prefilter_image(&mut validity, shape.1);
-            validity
-        });
+        let values = prefilter_image(pixels, shape.1, |value| if value.is_finite() { value } else { 0.0 });
+        let validity = Validity::new(pixels, shape);
         Self { values, validity, shape }
     }
 
@@ -39,21 +33,19 @@ impl Interpolator {
         let (rows, columns) = self.shape;
         let (rows, columns) = (range(ys, 2, 4, rows), range(xs, 3, LANES + 4, columns));
         scratch.values.clear();
-        scratch.validity.clear();
         let near = rows.len() * columns.len() <= Scratch::MOST;
+        let mut whole = true;
         if near {
             for row in rows.clone() {
                 let line = row * self.shape.1 + columns.start..row * self.shape.1 + columns.end;
-                scratch.values.extend_from_slice(&self.values[line.clone()]);
-                if let Some(validity) = &self.validity {
-                    scratch.validity.extend_from_slice(&validity[line]);
-                }
+                scratch.values.extend_from_slice(&self.values[line]);
             }
+            whole = !self.validity.window(rows.clone(), columns.clone(), self.shape.1, &mut scratch.validity);
         }
         Window {
             image: self,
             values: &scratch.values,
-            validity: self.validity.is_some().then_some(scratch.validity.as_slice()),
+            validity: (!whole).then_some(scratch.validity.as_slice()),
             first: (rows.start, columns.start),
             shape: if near { (rows.len(), columns.len()) } else { (0, 0) },
         }
@@ -71,20 +63,11 @@ impl Interpolator {
             return f32::NAN;
         }
         let ((row, wy), (column, wx)) = (weights(y), weights(x));
-        let sum = |coefficients: &[f32]| {
-            let mut sum = 0.0;
-            for (j, wy) in wy.iter().enumerate() {
-                let y = mirrored(row as isize + j as isize - 1, rows) * columns;
-                let mut line = 0.0;
-                for (i, wx) in wx.iter().enumerate() {
-                    line += wx * f64::from(coefficients[y + mirrored(column as isize + i as isize - 1, columns)]);
-                }
-                sum += wy * line;
-            }
-            sum
-        };
-        let weight = self.validity.as_deref().map_or(1.0, sum);
-        if weight >= LEAST_WEIGHT { (sum(&self.values) / weight) as f32 } else { f32::NAN }
+        let ys = [-1, 0, 1].map(|k| mirrored(row as isize + k, rows));
+        let xs = [-1, 0, 1].map(|k| mirrored(column as isize + k, columns));
+        let weight = self.validity.at(ys, wy, xs, wx, columns);
+        let value = || (weighted(&self.values, ys, wy, xs, wx, columns) / weight) as f32;
+        if weight >= LEAST_WEIGHT { value() } else { f32::NAN }
     }
 }
 
@@ -101,7 +84,7 @@ fn range((least, most): (f64, f64), before: usize, after: usize, size: usize) ->
 #[derive(Default)]
 pub struct Scratch {
     values: Vec<f32>,
-    validity: Vec<f32>,
+    validity: Vec<f64>,
 }
 
 impl Scratch {
@@ -113,7 +96,7 @@ impl Scratch {
 pub struct Window<'a> {
     image: &'a Interpolator,
     values: &'a [f32],
-    validity: Option<&'a [f32]>,
+    validity: Option<&'a [f64]>,
     first: (usize, usize),
     shape: (usize, usize),
 }
@@ -231,14 +214,19 @@ struct Block {
 impl Block {
     /// Weighted sums of the lanes' coefficients.
     #[inline(always)]
-    fn sum<const ROWS: usize, const COLUMNS: usize>(&self, coefficients: &[f32], y: &Axis, x: &Axis) -> [f64; LANES] {
+    fn sum<const ROWS: usize, const COLUMNS: usize>(
+        &self,
+        coefficients: &[impl Copy + Into<f64>],
+        y: &Axis,
+        x: &Axis,
+    ) -> [f64; LANES] {
         let mut sums = [0.0; LANES];
         for j in 0..ROWS {
             let samples = &coefficients[self.start + j * self.width..][..LANES + COLUMNS - 1];
             let mut line = [0.0; LANES];
             for i in 0..COLUMNS {
                 for lane in 0..LANES {
-                    line[lane] += x.weights[i][lane] * f64::from(samples[i + lane]);
+                    line[lane] += x.weights[i][lane] * samples[i + lane].into();
                 }
             }
             for lane in 0..LANES {

@@ -5,10 +5,11 @@ use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use crate::combine::{Method, combine};
 use crate::direct::extract_direct;
 use crate::error::KernelError;
-use crate::extract::{Extraction, Spectra, Window, extract_orders};
+use crate::extract::extract_orders;
 use crate::fitsfile::{Hdu, Values, write_fits};
 use crate::horne::extract_orders_horne;
 use crate::mapping::Mapping;
+use crate::orders::{Extraction, Spectra, Window};
 use crate::outliers::{box_medians, effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
@@ -461,6 +462,11 @@ fn py_set_wide(wide: bool) {
 #[pymodule]
 #[pyo3(name = "_core")]
 fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // The first array looks up NumPy's interface, and an interrupt that strikes just then would be lost or worse: have
+    // it done before anyone is there to interrupt.
+    let py = module.py();
+    py.import("numpy")?;
+    PyArray1::<f64>::zeros(py, 0, false);
     module.add_function(wrap_pyfunction!(set_threads, module)?)?;
     module.add_function(wrap_pyfunction!(threads, module)?)?;
     module.add_function(wrap_pyfunction!(read_pixels, module)?)?;

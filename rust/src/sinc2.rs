@@ -3,6 +3,7 @@
 
 use crate::error::{Result, require};
 use crate::simd::{Vectorised, widest};
+use crate::triangle::{BLOCK, LANES, Lanes, Triangle};
 use crate::trust_region::{Found, Limits, Linearised, minimise};
 
 /// Number of parameters: A, P, L, Q, C, s.
@@ -10,10 +11,6 @@ pub const PARAMETERS: usize = 6;
 
 /// Parameters in the order A, P, L, Q, C, s.
 pub type Parameters = [f64; PARAMETERS];
-
-/// Columns that are evaluated together.
-const LANES: usize = 8;
-type Lanes = [f64; LANES];
 
 /// Blaze and derivatives by all parameters at neighbouring columns.
 struct Local {
@@ -126,13 +123,15 @@ impl Vectorised for Reduce<'_> {
                         block[column][line][lane] = found.derivatives[k][lane] * scale;
                     }
                 }
-                let residual = &mut block[self.free.len()][line];
+                let flux = padded(flux);
                 for lane in 0..LANES {
-                    residual[lane] = if lane < x.len() { (found.blaze[lane] - flux[lane]) / unit } else { 0.0 };
+                    block[self.free.len()][line][lane] = (found.blaze[lane] - flux[lane]) / unit;
                 }
                 // Lanes beyond the last column weigh nothing.
-                for column in &mut block[..self.free.len()] {
-                    column[line][x.len()..].fill(0.0);
+                if x.len() < LANES {
+                    for column in &mut block[..=self.free.len()] {
+                        column[line][x.len()..].fill(0.0);
+                    }
                 }
             }
             self.triangle.absorb(&mut block, x.len().div_ceil(LANES));
@@ -140,69 +139,12 @@ impl Vectorised for Reduce<'_> {
     }
 }
 
-/// Lines of lanes that are taken into the triangle together.
-const BLOCK: usize = 16;
-
-/// Upper triangle of a QR decomposition that takes in rows block by block, by Householder reflections.
-///
-/// Source: Golub & Van Loan, Matrix Computations, section 5.2; the rows already taken in are the triangle itself.
-struct Triangle {
-    size: usize,
-    values: [[f64; PARAMETERS + 1]; PARAMETERS + 1],
-}
-
-impl Triangle {
-    fn new(size: usize) -> Self {
-        Self { size, values: [[0.0; PARAMETERS + 1]; PARAMETERS + 1] }
-    }
-
-    /// Take in the first lines of a block of columns, which is used up.
-    #[inline(always)]
-    fn absorb(&mut self, block: &mut [[Lanes; BLOCK]; PARAMETERS + 1], lines: usize) {
-        for j in 0..self.size {
-            let (head, others) = block.split_at_mut(j + 1);
-            let reflector = &mut head[j][..lines];
-            let square = dot(reflector, reflector);
-            if square == 0.0 {
-                continue;
-            }
-            let diagonal = self.values[j][j];
-            let norm = (diagonal * diagonal + square).sqrt();
-            let reflected = if diagonal > 0.0 { -norm } else { norm };
-            let factor = (reflected - diagonal) / reflected;
-            let scale = 1.0 / (diagonal - reflected);
-            for value in reflector.as_flattened_mut() {
-                *value *= scale;
-            }
-            self.values[j][j] = reflected;
-            for (k, other) in others[..self.size - j - 1].iter_mut().enumerate() {
-                let row = &mut self.values[j][j + 1 + k];
-                let share = factor * (*row + dot(reflector, &other[..lines]));
-                *row -= share;
-                let other = other[..lines].as_flattened_mut();
-                for (value, &along) in other.iter_mut().zip(reflector.as_flattened()) {
-                    *value -= share * along;
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn dot(a: &[Lanes], b: &[Lanes]) -> f64 {
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + b) + (c + d)) + ((e + f) + (g + h))
-}
-
 /// The columns, and the last of them again to fill the lanes.
 #[inline(always)]
 fn padded(x: &[f64]) -> Lanes {
+    if let Some(lanes) = x.first_chunk() {
+        return *lanes;
+    }
     let mut lanes = [x[x.len() - 1]; LANES];
     lanes[..x.len()].copy_from_slice(x);
     lanes

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 const POLE: f64 = 2.0 * std::f64::consts::SQRT_2 - 3.0;
 const GAIN: f64 = (1.0 - POLE) * (1.0 - 1.0 / POLE);
 /// Samples after which a power of the pole is below the rounding of a double.
-const HORIZON: usize = 24;
+pub(crate) const HORIZON: usize = 24;
 
 /// Weights of the three coefficients around a position, and the middle one's index, a whole number.
 #[inline(always)]
@@ -115,41 +115,54 @@ const COLUMNS: usize = 128;
 /// Rows of such a band.
 const BAND: usize = 64;
 
-/// Coefficients of an image in place, along both axes; the recursions run in double precision.
-pub fn prefilter_image(pixels: &mut [f32], columns: usize) {
+/// Coefficients of an image's values, along both axes; the recursions run in double precision.
+pub fn prefilter_image(pixels: &[f32], columns: usize, value: impl Fn(f32) -> f32 + Copy + Sync) -> Vec<f32> {
+    let mut coefficients = vec![0.0; pixels.len()];
     if columns == 0 || pixels.is_empty() {
-        return;
+        return coefficients;
     }
-    pixels
-        .par_chunks_mut(columns * ROWS)
-        .for_each_init(|| vec![[0.0f64; ROWS]; columns], |line, band| widest(AlongRows { band, line }));
-    column_blocks(pixels, columns)
+    let bands = coefficients.par_chunks_mut(columns * ROWS).zip(pixels.par_chunks(columns * ROWS));
+    bands.for_each_init(
+        || vec![[0.0f64; ROWS]; columns],
+        |line, (out, pixels)| widest(AlongRows { pixels, value, out, line }),
+    );
+    column_blocks(&mut coefficients, columns)
         .into_par_iter()
         .for_each_init(|| vec![[0.0f64; COLUMNS]; BAND + HORIZON], |band, rows| widest(AlongColumns { rows, band }));
+    coefficients
 }
 
 /// Filter rows along x; `line` is scratch space.
-struct AlongRows<'a> {
-    band: &'a mut [f32],
+struct AlongRows<'a, F> {
+    pixels: &'a [f32],
+    value: F,
+    out: &'a mut [f32],
     line: &'a mut [[f64; ROWS]],
 }
 
-impl Vectorised for AlongRows<'_> {
+/// Samples of all rows that are put side by side at a time: few enough to stay in the nearest cache.
+const PIECE: usize = 64;
+
+impl<F: Fn(f32) -> f32> Vectorised for AlongRows<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { band, line } = self;
+        let Self { pixels, value, out, line } = self;
         let columns = line.len();
-        for (lane, row) in band.chunks_exact(columns).enumerate() {
-            for (out, &value) in line.iter_mut().zip(row) {
-                out[lane] = f64::from(value);
+        for (piece, line) in line.chunks_mut(PIECE).enumerate() {
+            for (lane, row) in pixels.chunks_exact(columns).enumerate() {
+                for (out, &pixel) in line.iter_mut().zip(&row[piece * PIECE..]) {
+                    out[lane] = f64::from(value(pixel));
+                }
             }
         }
         prefilter_line(line);
-        for (lane, row) in band.chunks_exact_mut(columns).enumerate() {
-            for (out, value) in row.iter_mut().zip(line.iter()) {
-                *out = value[lane] as f32;
+        for (piece, line) in line.chunks(PIECE).enumerate() {
+            for (lane, row) in out.chunks_exact_mut(columns).enumerate() {
+                for (out, value) in row[piece * PIECE..].iter_mut().zip(line) {
+                    *out = value[lane] as f32;
+                }
             }
         }
     }
@@ -281,9 +294,8 @@ mod tests {
     #[test]
     fn image_of_rows_and_columns() {
         let (rows, columns) = (5, 11);
-        let mut pixels: Vec<f32> = (0..rows * columns).map(|i| ((i * 29) % 17) as f32).collect();
-        let samples = pixels.clone();
-        prefilter_image(&mut pixels, columns);
+        let samples: Vec<f32> = (0..rows * columns).map(|i| ((i * 29) % 17) as f32).collect();
+        let pixels = prefilter_image(&samples, columns, |v| v);
         for y in 0..rows {
             let lines: Vec<f64> = (0..rows)
                 .map(|r| {
@@ -299,9 +311,8 @@ mod tests {
     fn columns_filtered_in_bands_are_those_filtered_whole() {
         for rows in [2, 3, 40, BAND + HORIZON, BAND + HORIZON + 1, 300] {
             let columns = COLUMNS + 3;
-            let mut pixels: Vec<f32> = (0..rows * columns).map(|i| ((i * 29) % 101) as f32).collect();
-            let mut expected = pixels.clone();
-            prefilter_image(&mut pixels, columns);
+            let mut expected: Vec<f32> = (0..rows * columns).map(|i| ((i * 29) % 101) as f32).collect();
+            let pixels = prefilter_image(&expected, columns, |v| v);
             for row in expected.chunks_exact_mut(columns) {
                 let mut line: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
                 prefilter(&mut line);

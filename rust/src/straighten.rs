@@ -69,56 +69,58 @@ impl Vectorised for Band<'_> {
     fn call(self) {
         let Self { image, linear, first, columns, maps, out, scratch } = self;
         let rows = out.len() / columns;
+        let mut line = Line::default();
         for left in (0..columns).step_by(COLUMNS) {
             let right = (left + COLUMNS).min(columns);
-            let source = |row: usize, x: usize| Source::new(linear, first + row, x, row * columns + x, right - x, maps);
+            let place = |row: usize| row * columns + left..row * columns + right;
             let (mut ys, mut xs) = (Extent::new(), Extent::new());
             for row in 0..rows {
-                for x in (left..right).step_by(LANES) {
-                    let source = source(row, x);
-                    ys.include(&source.y);
-                    xs.include(&source.x);
-                }
+                let (y, x) = line.place(linear, (first + row, left), (&maps.0[place(row)], &maps.1[place(row)]));
+                ys.include(y);
+                xs.include(x);
             }
             let window = image.window(ys.limits(), xs.limits(), scratch);
             for row in 0..rows {
-                for x in (left..right).step_by(LANES) {
-                    let source = source(row, x);
-                    let count = LANES.min(right - x);
-                    out[row * columns + x..][..count].copy_from_slice(&window.at(&source.y, &source.x)[..count]);
+                let (y, x) = line.place(linear, (first + row, left), (&maps.0[place(row)], &maps.1[place(row)]));
+                let out = &mut out[place(row)];
+                for (block, out) in out.chunks_mut(LANES).enumerate() {
+                    out.copy_from_slice(&window.at(&y[block], &x[block])[..out.len()]);
                 }
             }
         }
     }
 }
 
-/// Positions in the input of neighbouring pixels of the output; the last of a row is repeated.
-struct Source {
-    y: [f64; LANES],
-    x: [f64; LANES],
+/// Positions in the input of a row of a tile of the output; after the last one, it is repeated.
+struct Line {
+    y: [[f64; LANES]; COLUMNS / LANES],
+    x: [[f64; LANES]; COLUMNS / LANES],
 }
 
-impl Source {
+impl Default for Line {
+    fn default() -> Self {
+        Self { y: [[0.0; LANES]; COLUMNS / LANES], x: [[0.0; LANES]; COLUMNS / LANES] }
+    }
+}
+
+type Blocks = [[f64; LANES]];
+
+impl Line {
     #[inline(always)]
-    fn new(linear: Linear, row: usize, column: usize, place: usize, count: usize, maps: (&[f32], &[f32])) -> Self {
-        let (mut dx, mut dy) = ([0.0; LANES], [0.0; LANES]);
-        if count >= LANES {
-            dx.copy_from_slice(&maps.0[place..place + LANES]);
-            dy.copy_from_slice(&maps.1[place..place + LANES]);
-        } else {
-            for lane in 0..LANES {
-                let lane_place = place + lane.min(count - 1);
-                (dx[lane], dy[lane]) = (maps.0[lane_place], maps.1[lane_place]);
-            }
+    fn place(&mut self, linear: Linear, from: (usize, usize), (dx, dy): (&[f32], &[f32])) -> (&Blocks, &Blocks) {
+        let count = dx.len().min(dy.len());
+        let (y, left) = (from.0 as f64, from.1 as f64);
+        let (ys, xs) = (self.y.as_flattened_mut(), self.x.as_flattened_mut());
+        for k in 0..count.min(COLUMNS) {
+            let x = left + k as f64;
+            xs[k] = linear.dx + linear.a * x + linear.b * y + f64::from(dx[k]);
+            ys[k] = linear.dy + linear.c * x + linear.d * y + f64::from(dy[k]);
         }
-        let y = row as f64;
-        let mut source = Self { y: [0.0; LANES], x: [0.0; LANES] };
-        for lane in 0..LANES {
-            let x = (column + lane) as f64;
-            source.x[lane] = linear.dx + linear.a * x + linear.b * y + f64::from(dx[lane]);
-            source.y[lane] = linear.dy + linear.c * x + linear.d * y + f64::from(dy[lane]);
-        }
-        source
+        let blocks = count.div_ceil(LANES);
+        let (last_y, last_x) = (ys[count - 1], xs[count - 1]);
+        ys[count..blocks * LANES].fill(last_y);
+        xs[count..blocks * LANES].fill(last_x);
+        (&self.y[..blocks], &self.x[..blocks])
     }
 }
 
@@ -135,11 +137,13 @@ impl Extent {
     }
 
     #[inline(always)]
-    fn include(&mut self, positions: &[f64; LANES]) {
-        for lane in 0..LANES {
-            let position = positions[lane];
-            self.least[lane] = if position < self.least[lane] { position } else { self.least[lane] };
-            self.most[lane] = if position > self.most[lane] { position } else { self.most[lane] };
+    fn include(&mut self, positions: &Blocks) {
+        for block in positions {
+            for lane in 0..LANES {
+                let position = block[lane];
+                self.least[lane] = if position < self.least[lane] { position } else { self.least[lane] };
+                self.most[lane] = if position > self.most[lane] { position } else { self.most[lane] };
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 //! What an order's window lacks, column by column: pixels without value, pixels off the detector, and the light there.
 
 use crate::error::{Result, contiguous, same_shape};
-use crate::extract::Window;
 use crate::mapping::{Mapping, Maps};
 use crate::median::nan_median;
+use crate::orders::Window;
 use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,7 +256,7 @@ def test_crunfile(night, capsys, usual):
 
 def test_nosave_writes_nothing_anywhere(night, capsys, usual):
     everything = sorted(str(path) for path in night.rglob("*"))
-    made = Made(capsys, night, "--nosave", "--plot", "2", "--debug", "2")
+    made = Made(capsys, night, "--nosave", "--plot", "2", "--report", "--debug", "2")
     assert made.summary["products"] == []
     assert sorted(str(path) for path in night.rglob("*")) == everything
     del usual
@@ -339,6 +340,15 @@ def test_plot(night, capsys):
     # An interactive figure among parallel runs would wait for nobody.
     assert Made(capsys, night, "--plot", "1", "--parallel", "True").summary["figures"] == []
     assert "5" in refused(capsys, 2, "run", OBS_DIR, "--data-root", night, "--plot", "5")
+
+
+def test_report(night, capsys):
+    made = Made(capsys, night)
+    assert made.summary["pages"] == [] and not (night / "report").exists()
+    made = Made(capsys, night, "--report")
+    (page,) = made.summary["pages"]
+    assert page == str(night / "report" / OBS_DIR / f"{made.summary['images'][0]['stem']}.html")
+    assert made.summary["pid"] in Path(page).read_text()
 
 
 def test_files_below_ignores_only_logs_and_locks(night, capsys):

@@ -49,8 +49,8 @@ def test_a_good_night(night, capsys):
         assert mask.dtype == np.dtype(">i2")
         assert (table["SNR_RATIO"] > 0.2).all() and (table["SNR_RATIO"] < 1.2).all()
         assert header["QCC001N"] == "max_rms" and header["QCC001D"] is True
-        names = [header[f"QCC{i:03d}N"] for i in range(1, 6)]
-        assert names == ["max_rms", "published_rms", "blaze_rung", "snr_ratio", "frames"]
+        names = [header[f"QCC{i:03d}N"] for i in range(1, 7)]
+        assert names == ["max_rms", "published_rms", "blaze_rung", "usable", "snr_ratio", "frames"]
         orders = result["images"][0]["fibers"][fiber]["orders"]
         assert [order["rung"] for order in orders] == ["full"] * 9
         assert all(order["chi2"] > 0.5 for order in orders)
@@ -76,6 +76,8 @@ def test_a_lamp_that_drifts_and_a_shutter_that_sticks(night, capsys):
         ) as hdus:
             assert list(hdus["FRAMES"].data["FILENAME"]) == [path.name for path in paths]
             assert "shutter" in hdus["FRAMES"].data["WORDS"][-1]
+            words = dict(zip(hdus["CHECKS"].data["NAME"], hdus["CHECKS"].data["WORDS"], strict=True))
+            assert words["frames"] == check["words"] and not words["max_rms"]
 
 
 def test_what_decides_is_the_profiles(night, capsys):

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from flatcore.caldb import RunLog
+from flatcore.changed import changed_settings
 from flatcore.cli import main
-from flatcore.cli.run_record import changed_settings
 from flatcore.cli.runs import command
 from flatcore.settings import Settings
 from tests.cli.test_calib import Outcome

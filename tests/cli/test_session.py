@@ -28,7 +28,12 @@ KILLS = int(os.environ.get("FLATCORE_KILLS", "200"))
 def start(root, *options):
     """A run in a process of its own."""
     command = [sys.executable, "-m", "flatcore", "run", OBS_DIR, "--data-root", str(root), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Where the tests run in the background, interrupts are ignored, and every process would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def temporaries(root):

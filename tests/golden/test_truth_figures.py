@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from benchmarks.truth import __main__ as main
 from benchmarks.truth.figures import figures_of, robust_sigma
 from benchmarks.truth.nights import COMBINING, EXTRACTING, simulated_pair, spectra_of
 from benchmarks.truth.table import COLUMNS, cells, lines, markdown
@@ -54,6 +56,7 @@ def test_flat_and_blaze_are_what_was_put_in(table, extracting, combining):
     line = table[extracting, combining]
     assert line.flat_bias[0] < 3e-4
     assert line.blaze_bias[0] < 1e-3
+    assert line.put_in_bias[0] < 1e-3
     # Other weights, another response: by two in a thousand at most.
     assert line.response_bias[0] < (3e-4 if extracting == "optimal" else 2.5e-3)
 
@@ -80,6 +83,19 @@ def test_the_table_has_a_line_for_every_way(table):
     assert len(text) == 2 + len(EXTRACTING) * len(COMBINING)
     assert all(row.count("|") == len(COLUMNS) + 1 for row in text)
     assert cells(table["horne", "mean"])[:2] == ("horne", "mean")
+
+
+def test_the_command_writes_its_table_between_the_markers(pairs, monkeypatch, tmp_path):
+    monkeypatch.setattr(main, "simulated_pair", lambda *_: pairs[0])
+    monkeypatch.setattr(main, "EXTRACTING", ("horne",))
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{main.BEGIN}\nstale\n{main.END}\nafter\n")
+    done = CliRunner().invoke(main.command, ["--nights", "1", "--page", str(page)])
+    assert done.exit_code == 0, done.output
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "stale" not in text
+    assert text.count("| horne |") == len(COMBINING)
+    assert "1 nights of 5 frames, SMALL" in text
 
 
 def test_the_page_shows_the_table_and_it_meets_the_targets():

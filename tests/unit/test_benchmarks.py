@@ -15,7 +15,7 @@ from benchmarks.bench import Detail, Row
 from benchmarks.measure import best_of, race, read_buffer, read_once, uneven
 from benchmarks.report import BEGIN, END, Report, save_json, save_markdown
 from benchmarks.rows.frames import combined
-from benchmarks.rows.spectra import as_good
+from benchmarks.rows.spectra import as_good, as_the_twin
 from flatcore import _core
 from flatcore.blaze import fit_orders
 from flatcore.calibrate import subtract_background
@@ -77,7 +77,7 @@ def test_extraction(night, name):
 def test_blaze(night):
     e2ds = night.extracted("AB").e2ds[3:6]
     blaze = night.profile.blaze
-    found = fit_orders(e2ds, blaze, night.settings.blaze)
+    found = fit_orders(e2ds, *as_the_twin(blaze, night.settings.blaze))
     expected = twins.fit_orders(e2ds, blaze.median_width, blaze.cut, night.settings.blaze.cubic)
     assert all(as_good(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
 

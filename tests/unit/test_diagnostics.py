@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flatcore.diagnostics import diagnose, fringe, pixel_scatter
+from flatcore.spectra import Rung
 
 COLUMNS = 2000
 X = np.arange(COLUMNS)
@@ -16,7 +17,7 @@ def order(scatter=0.01, electrons=1e4, extra=0.0, seed=1):
     rng = np.random.default_rng(seed)
     blaze = electrons * np.sinc((X - 1000) / 1500) ** 2
     flat = rng.normal(1, scatter, COLUMNS) + extra
-    fit = SimpleNamespace(parameters=np.ones(6), fitted=np.ones(COLUMNS, bool))
+    fit = SimpleNamespace(rung=Rung.FULL, fitted=np.ones(COLUMNS, bool))
     planes = {"e2ds": (blaze * flat)[None], "blaze": blaze[None], "flat": flat[None], "fits": (fit,)}
     return SimpleNamespace(e2ds_error=scatter * blaze[None]), SimpleNamespace(**planes)
 
@@ -62,7 +63,7 @@ def test_noise_alone_is_no_fringe():
     assert np.mean(np.array(chances) < 0.001) < 0.02
 
 
-@pytest.mark.parametrize("values", [np.full(COLUMNS, np.nan), np.zeros(3), np.array([])])
+@pytest.mark.parametrize("values", [np.full(COLUMNS, np.nan), np.zeros(3), np.array([]), np.sin(np.arange(81))])
 def test_too_little_for_fringes(values):
     assert np.isnan(fringe(values)).all()
 

@@ -10,7 +10,7 @@ from flatcore.instrument import Blaze, Qc
 from flatcore.qc import check_fiber
 from flatcore.settings import BlazeSettings, FlatSettings
 from flatcore.spectra import FiberSpectra, Reason, Rung
-from tests.faults import COLUMNS, DAMAGED, FAULTS, NOISE_E, ORDERS, fibre, name_of
+from tests.faults import COLUMNS, DAMAGED, FAULTS, NOISE_E, ORDERS, fibre, name_of, shifted
 
 OTHERS = [order for order in range(ORDERS) if order != DAMAGED]
 
@@ -141,6 +141,27 @@ def test_no_setting_makes_a_fault_an_error(whole, number):
         found = fit_orders(damaged(e2ds, name), Blaze(), settings, 2, errors=error)
         assert [found[order].blaze.tobytes() for order in OTHERS] == [fits[order].blaze.tobytes() for order in OTHERS]
         assert found[DAMAGED].rung <= Rung.named(settings.last_rung) or found[DAMAGED].rung is Rung.NONE
+
+
+@pytest.mark.parametrize("orders", [(1, 2, 3, 4), (9, 10, 11, 12), (0, 1, 2, 3, 4, 5), (4, 5, 6, 7, 8)])
+def test_many_wrong_neighbours(whole, orders):
+    """Half of the neighbours are wrong and look right: what an order gets is right, and told if it is not plain."""
+    e2ds, truth, _ = whole
+    moved = e2ds.copy()
+    for order in orders:
+        moved[order] = shifted(order, 120.0)
+    fits, _, qc = made(moved)
+    for order in set(range(ORDERS)) - set(orders):
+        bright = truth[order] > 0.2 * truth[order].max()
+        np.testing.assert_allclose(fits[order].blaze[bright], truth[order][bright], rtol=0.05)
+        assert fits[order].rung is Rung.FULL or "stands out from its neighbours" in qc.words[order]
+
+
+def test_no_description_allowed(whole):
+    e2ds, _, _ = whole
+    fits = fit_orders(e2ds, Blaze(), BlazeSettings(cubic=False, last_rung="full"))
+    assert {fit.rung for fit in fits} == {Rung.NONE}
+    assert "blaze.last_rung ends before the first" in fits[0].problem
 
 
 def test_every_order_damaged_at_once(whole):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flatcore import CalibrationDatabase, load_profile, run_night
-from flatcore.previous import Previous, changes, find_previous
+from flatcore.previous import EarlierNights, Previous, changes
 from flatcore.simulate import SimulationOptions, simulate_night
 
 COLUMNS = 600
@@ -43,6 +43,11 @@ class TestChanges:
         found = changes(of(flat, 0.7 * blaze), Previous("old.fits", 1.0, *self.night(2)))
         np.testing.assert_allclose(found.level, 0.7)
         np.testing.assert_allclose(found.blaze, 0.0, atol=1e-12)
+
+    def test_another_unit_says_nothing_of_the_lamp(self):
+        found = changes(of(*self.night(1)), Previous("old.fits", 1.0, *self.night(2), unit="adu / s"))
+        assert np.isnan(found.level).all()
+        assert np.isfinite(found.blaze).all()
 
     def test_another_shape(self):
         flat, blaze = self.night(1)
@@ -101,7 +106,7 @@ def test_a_flat_that_is_gone_is_told(two_nights, tmp_path):
     shutil.copytree(two_nights, root)
     for path in (root / "calib").glob("*_flat_AB.fits"):
         path.unlink()
-    found, notice = find_previous(CalibrationDatabase.open(root), "AB", 59093.9, 7.0)
+    found, notice = EarlierNights.of(CalibrationDatabase.open(root), 59093.9, 7.0).latest("AB")
     assert found is None
     assert "fibre AB: the previous night's flat cannot be compared" in notice
     assert "_flat_AB.fits: missing" in notice
@@ -109,5 +114,18 @@ def test_a_flat_that_is_gone_is_told(two_nights, tmp_path):
 
 def test_the_age_is_limited(two_nights):
     database = CalibrationDatabase.open(two_nights)
-    assert find_previous(database, "AB", 59093.9, 7.0)[0] is not None
-    assert find_previous(database, "AB", 59093.9 + 7.5, 7.0) == (None, "")
+    assert EarlierNights.of(database, 59093.9, 7.0).latest("AB")[0] is not None
+    assert EarlierNights.of(database, 59093.9, 7.0).latest("Z") == (None, "")
+    assert EarlierNights.of(database, 59093.9 + 7.5, 7.0).latest("AB") == (None, "")
+
+
+def test_without_a_database_there_is_nothing_to_tell(tmp_path):
+    assert EarlierNights.of(CalibrationDatabase.open(tmp_path), 59093.9, 7.0).latest("AB") == (None, "")
+
+
+def test_a_database_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "calib").mkdir()
+    (tmp_path / "calib" / "flatcore.db").write_text("no database")
+    found, notice = EarlierNights.of(CalibrationDatabase.open(tmp_path), 59093.9, 7.0).latest("AB")
+    assert found is None
+    assert "cannot be compared" in notice and "flatcore.db" in notice

@@ -31,9 +31,21 @@ def product(night, kind, fiber="AB"):
 def test_hdus_in_their_order(result):
     night, _ = result
     names = {
-        "FF_FLAT": ["FLAT", "ERROR", "MASK", "QC", "FRAMES", "SETTINGS", "INPUTS"],
-        "FF_BLAZE": ["BLAZE", "ERROR", "MASK", "E2DS", "E2DSERR", "BLAZEPAR", "QC", "FRAMES", "SETTINGS", "INPUTS"],
-        "EXT_E2DS_LL": ["E2DSLL", "E2DSCC", "E2DS", "QC", "WINDOWS", "SETTINGS", "INPUTS"],
+        "FF_FLAT": ["FLAT", "ERROR", "MASK", "QC", "CHECKS", "FRAMES", "SETTINGS", "INPUTS"],
+        "FF_BLAZE": [
+            "BLAZE",
+            "ERROR",
+            "MASK",
+            "E2DS",
+            "E2DSERR",
+            "BLAZEPAR",
+            "QC",
+            "CHECKS",
+            "FRAMES",
+            "SETTINGS",
+            "INPUTS",
+        ],
+        "EXT_E2DS_LL": ["E2DSLL", "E2DSCC", "E2DS", "E2DSERR", "QC", "WINDOWS", "SETTINGS", "INPUTS"],
         "ORDERP_STRAIGHT": ["ORDERP", "SETTINGS", "INPUTS"],
     }
     for kind, expected in names.items():

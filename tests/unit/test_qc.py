@@ -103,12 +103,22 @@ class TestFiber:
         result = check(flat_of([0.01, 9.0]), Qc(skip_orders=(1,)))
         assert result.passed
         assert result.orders == ("pass", "skipped")
+        assert not any(result.words)
+
+    def test_few_usable_columns(self):
+        flat = flat_of([0.01, 0.01])
+        flat.flat[1, :300] = np.nan
+        found = of(check(flat), "usable")
+        assert not found.passed
+        assert found.value == pytest.approx(0.4)
+        assert found.words == "columns with a flat of order 1: usable > 0.5"
 
     def test_nothing_is_said_of_a_good_fiber(self):
         result = check(flat_of([0.01, 0.01]))
         assert all(check.passed and not check.words for check in result.checks)
-        assert [check.name for check in result.checks] == ["max_rms", "published_rms", "blaze_rung", "snr_ratio"]
-        assert [check.decisive for check in result.checks] == [True, False, False, False]
+        names = ["max_rms", "published_rms", "blaze_rung", "usable", "snr_ratio"]
+        assert [check.name for check in result.checks] == names
+        assert [check.decisive for check in result.checks] == [True, False, False, False, False]
 
     def test_the_published_flat_is_looked_at(self):
         result = check(flat_of([0.01, 0.01], scatter=0.08))
@@ -197,9 +207,11 @@ class TestFrames:
         assert found.words == "the lamp drifted by +6.0% from the first to the last frame"
 
     def test_without_a_lit_pixel(self):
-        found = check_stability(self.frames(NAN, NAN), NAN, Qc())
+        frames = (*self.frames(1.0, 1.0), FrameCheck("nan.fits", 2.0, NAN, 0.0, "no lit pixel has a value"))
+        found = check_stability(frames, NAN, Qc())
         assert not found.passed
-        assert found.words == "no lit pixel to compare"
+        assert np.isnan(found.value)
+        assert found.words == "nan.fits: no lit pixel has a value"
 
     def test_it_may_decide(self):
         found = check(flat_of([0.01]), Qc(decisive=("frames",)), frames=self.frames(1.0, 1.2), drift=0.2)

@@ -30,7 +30,8 @@ def checked(tmp_path, scenes):
         rng = np.random.default_rng(i)
         header = fits.Header([("MJDMID", 59000.0 + i / 1000), ("EXPTIME", 60.0), ("MJDEND", 59000.0 + i / 1000)])
         path = tmp_path / f"f{i}_pp.fits"
-        noisy = rng.poisson(np.clip(light, 0, None) * 60) / 60 + rng.normal(0, 0.1, light.shape)
+        noisy = np.where(np.isnan(light), np.nan, rng.poisson(np.clip(np.nan_to_num(light), 0, None) * 60) / 60)
+        noisy += rng.normal(0, 0.1, light.shape)
         fits.PrimaryHDU(noisy.astype(np.float32), header).writeto(path)
         frames.append(open_image(path))
     return check_frames(frames, combine(frames, EXPOSURE, CombineSettings()), LIMIT)
@@ -72,6 +73,26 @@ def test_a_shutter_that_stuck_half_way(tmp_path):
     half[:, COLUMNS // 2 :] = 2.0
     found = checked(tmp_path, [scene()] * 4 + [half])
     assert found[4].words.startswith("part of the image has no light")
+
+
+def test_a_frame_without_a_value(tmp_path):
+    found = checked(tmp_path, [scene()] * 4 + [np.full((ROWS, COLUMNS), np.nan)])
+    assert found[4].words == "no lit pixel has a value"
+    assert not any(frame.words for frame in found[:4])
+
+
+def test_half_a_frame_without_a_value(tmp_path):
+    half = scene()
+    half[:, COLUMNS // 2 :] = np.nan
+    found = checked(tmp_path, [scene()] * 4 + [half])
+    assert found[4].words.startswith("part of the image has no light")
+
+
+def test_much_more_light_in_a_part_is_not_told_as_less(tmp_path):
+    more = scene()
+    more[: ROWS // 4, : COLUMNS // 4] *= 1.8
+    found = checked(tmp_path, [scene()] * 4 + [more])
+    assert found[4].words.startswith("its light is distributed otherwise: a part of the image departs by +0.")
 
 
 def test_light_that_is_distributed_otherwise(tmp_path):

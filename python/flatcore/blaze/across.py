@@ -98,6 +98,14 @@ class Across:
         kept = {order: values for order, values in self.parameters.items() if order not in orders}
         return Across(kept, self.columns, self.grating)
 
+    def confirms(self, order: int, parameters: Vector, limit: float) -> bool:
+        """Tell whether an order's shape is that which the other orders predict; its slope is its own."""
+        found = self.predicted(order)
+        if found is None:
+            return False
+        expected = np.array([*found[0][:5], parameters[5]])
+        return bool(np.abs(self.shape(parameters) - self.shape(expected)).max() < limit)
+
     def predicted(self, order: int) -> tuple[Vector, Vector] | None:
         """Predict the shape of an order: parameters (A 1, s 0) and the scatter of the other orders about them.
 

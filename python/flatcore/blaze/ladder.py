@@ -36,6 +36,7 @@ LOSSES: dict[str, tuple[Loss, ...]] = {
 FAR_ROBUST = 0.35
 # A predicted shape is as good as the orders are alike: it may miss by this many times more than an own one.
 PREDICTED_MISFIT = 2.0
+NOTHING_ALLOWED = "the settings allow no description: blaze.last_rung ends before the first"
 # Deviations by which noise alone may move the misfit.
 NOISE_DEVIATIONS = 3.0
 
@@ -67,7 +68,8 @@ def fit_orders(
     Every order is fitted by itself first, by the highest rung that its data bear. An order that then stands out from
     its neighbours goes down the ladder, with what the other orders say as a second start and, further down, as its
     shape: the sinc^2 with all terms; without C; without C and Q; with P, L, Q and C predicted from the other orders; a
-    smoothing spline; no blaze. An order that is accepted by itself has the same blaze whatever the others are.
+    smoothing spline; no blaze. An order that bears by itself and is in line with its neighbours, or with what all the
+    others predict, has the same blaze whatever the rest are.
 
     Parameters
     ----------
@@ -105,6 +107,8 @@ def fit_orders(
         limit = across.limit(blaze.max_departure)
         apart = {i for i, value in across.departures.items() if value is not None and value > limit}
         others = across.without(apart)
+        # Where wrong orders are the many, the prediction from all the others may still bear an order out.
+        apart -= {i for i in apart if others.confirms(i, accepted[i], limit)}
 
         def finish(i: int) -> BlazeFit:
             trial = own[i]
@@ -202,7 +206,7 @@ class _Ladder:
             if not reason:
                 return _Trial(candidate, tuple(_told(*key, text) for key, text in reasons.items()), evaluations)
             reasons.setdefault((candidate.rung, candidate.loss), reason)
-        told = tuple(_told(*key, text) for key, text in reasons.items())
+        told = tuple(_told(*key, text) for key, text in reasons.items()) or (NOTHING_ALLOWED,)
         return _Trial(no_candidate(order, Rung.NONE, "linear", "nothing bears"), told, evaluations)
 
     def _why_not(self, candidate: Candidate, departure: Departure | None) -> str:

@@ -62,6 +62,11 @@ class CalibrationDatabase:
         """The database as messages show it: the file, or the URL without its password."""
         return self.table.name
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database; one that is not a file is taken to be there."""
+        return self.table.backend.exists
+
     def add(
         self,
         path: str | Path,

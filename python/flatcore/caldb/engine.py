@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from flatcore.caldb import schema
 from flatcore.errors import CalibrationError, OutputError, UsageError
+from flatcore.interrupts import held_back
 
 # How long a process waits for others that write. Transactions take milliseconds: only a stuck one reaches this.
 BUSY_TIMEOUT_S = 60.0
@@ -101,6 +102,11 @@ class Backend:
         """The file of an SQLite database."""
         return Path(str(self.url.database)) if self.url.get_backend_name() == "sqlite" else None
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database; one that is not a file is taken to be there."""
+        return self.file is None or self.file.is_file()
+
     def rows(self, table: sql.Table, query: sql.Select[Any], how_to_make: str) -> Sequence[sql.RowMapping]:
         """Give what a query of one table finds.
 
@@ -120,7 +126,7 @@ class Backend:
         try:
             if self.file is not None and not self.file.exists():
                 raise missing
-            with _engine(self.url, "rw").connect() as connection:
+            with held_back(), _engine(self.url, "rw").connect() as connection:
                 tables = schema.tables_in(connection)
                 version = schema.version_in(connection, tables)
                 if version is None:
@@ -144,7 +150,7 @@ class Backend:
         try:
             if self.file is not None:
                 self.file.parent.mkdir(exist_ok=True)
-            with _engine(self.url, "rwc").begin() as connection:
+            with held_back(), _engine(self.url, "rwc").begin() as connection:
                 self._lock(connection)
                 self._bring_up_to_date(connection)
                 yield connection

@@ -101,7 +101,7 @@ class RunLog:
 
     def exists(self) -> bool:
         """Tell whether there is a database; one that is not a file is taken to be there."""
-        return self.backend.file is None or self.backend.file.is_file()
+        return self.backend.exists
 
     @property
     def name(self) -> str:
@@ -233,6 +233,24 @@ class RunLog:
         for row in self.backend.rows(RUNS, sql.select(RUNS).where(condition), HOW_TO_RUN):
             return _record(row)
         raise InputError(f"{self.name}: has no run {asked}; {self._closest(asked)}")
+
+    def find(self, name: str) -> RunRecord:
+        """Give the run of an identifier or a number, or of an observation directory the latest that made products.
+
+        A directory whose runs made none gives the latest of them.
+
+        Raises
+        ------
+        InputError
+            There is none; the message names the closest.
+        CalibrationError
+            There is no database, or it cannot be read.
+        """
+        of_night = self.records(name)
+        made = [run for run in of_night if run.status in ("done", "failed-qc")]
+        for run in (made or of_night)[:1]:
+            return run
+        return self.get(name)
 
     def _closest(self, asked: str) -> str:
         query = sql.select(RUNS.c.id, RUNS.c.pid).order_by(RUNS.c.id.desc())

@@ -7,6 +7,7 @@ import filecmp
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,9 @@ from typing import Self
 from flatcore.errors import InputError, OutputError
 from flatcore.fitsio import sha256_of
 from flatcore.writing import replacing
+
+# Files copied at a time: most of it is waiting for the disk to have them.
+COPIES = 4
 
 
 class Delivery:
@@ -66,19 +70,22 @@ class Delivery:
         """
         _refuse_namesakes(sources)
         at_home = {source: self._has(source, self._store / source.name) for source in sources}
-        hashes: dict[str, str] = {}
-        for source in sources:
-            if source.name in hashes:
-                continue
-            target = self._store / source.name
-            if at_home[source]:
-                hashes[source.name] = _sha256_of_input(source)
-                self._at_home.append((source, target, hashes[source.name]))
-            else:
-                copy = self._copy(source, target)
-                hashes[source.name] = sha256_of(copy)
-                self._staged.append((copy, target))
-        return [hashes[source.name] for source in sources]
+        by_name = {source.name: source for source in reversed(sources)}
+        with ThreadPoolExecutor(COPIES) as pool:
+            staged = {name: pool.submit(self._stage, source, at_home[source]) for name, source in by_name.items()}
+        return [staged[source.name].result() for source in sources]
+
+    def _stage(self, source: Path, at_home: bool) -> str:
+        """Bring one file to the store's disk, if it is not there, and give its hash."""
+        target = self._store / source.name
+        if at_home:
+            sha256 = _sha256_of_input(source)
+            self._at_home.append((source, target, sha256))
+        else:
+            copy = self._copy(source, target)
+            sha256 = sha256_of(copy)
+            self._staged.append((copy, target))
+        return sha256
 
     def place(self) -> None:
         """Give the staged copies their names.

@@ -22,8 +22,12 @@ COMMANDS = {
     "run": "Make flat, blaze and extracted products from a night's lamp flats.",
     "calib": "Add to, look into and keep in order the calibration database.",
     "runs": "List past runs, and show what went into one and came out of it.",
+    "report": "Write a page that explains a run, or an index of all runs with trends.",
     "simulate": "Write a simulated night with known truth.",
 }
+
+# Modules that go by another name than their command.
+MODULES = {"report": "pages"}
 
 
 class LazyCommands(click.Group):
@@ -38,7 +42,7 @@ class LazyCommands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         _prepare_process()
-        command: click.Command = importlib.import_module(f"flatcore.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"flatcore.cli.{MODULES.get(cmd_name, cmd_name)}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

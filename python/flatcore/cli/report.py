@@ -28,6 +28,8 @@ def print_session(outcome: SessionResult) -> None:
         print_night(outcome.night)
     if outcome.figures:
         Console().print(f"{len(outcome.figures)} figures in {outcome.figures[0].parent}", soft_wrap=True)
+    for page in outcome.pages:
+        Console().print(f"page: {page}", soft_wrap=True)
 
 
 def print_night(result: NightResult) -> None:

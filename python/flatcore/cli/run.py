@@ -42,8 +42,8 @@ PANELS = {
         "--darkfile", "--badpixfile", "--locofile", "--orderpfile", "--shapex", "--shapey", "--shapel",
     ],
     "Output": [
-        "--database", "--nosave", "--skip-existing", "--plot", "--json", "--quiet", "--ref", "--force_outdir",
-        "--debug",
+        "--database", "--nosave", "--skip-existing", "--plot", "--report", "--json", "--quiet", "--ref",
+        "--force_outdir", "--debug",
     ],
     "Running": [
         "--threads", "--lock-timeout", "--database-url", "--program", "--shortname", "--recipe_kind", "--parallel",
@@ -137,7 +137,7 @@ def _file(name: str, key: str, text: str, *aliases: str) -> Callable[[_Command],
 @_file("--shapey", "SHAPEY", "Map of shifts along y.", "--shapeyfile")
 @_file("--shapel", "SHAPEL", "Linear transform of the night.", "--shapelfile")
 @_switch("--database", "Add flats and blazes that pass to the database.")
-@click.option("--nosave", is_flag=True, help="Write nothing anywhere: no products, database, log or figures.")
+@click.option("--nosave", is_flag=True, help="Write nothing anywhere: no products, database, log, figures or page.")
 @click.option(
     "--skip-existing", is_flag=True, help="Do nothing if an earlier run did just this, and its products are there."
 )
@@ -147,6 +147,7 @@ def _file(name: str, key: str, text: str, *aliases: str) -> Callable[[_Command],
     metavar="0..4",
     help="Figures: 0 off, 1 interactive, 2 save, 3 and 4 save with more detail.",
 )
+@click.option("--report", is_flag=True, help="Write a page that explains the run, under report/.")
 @click.option(
     "--threads", type=click.IntRange(1, 256), help="Threads; all cores by default. Results do not depend on it."
 )
@@ -245,6 +246,7 @@ def _request(obs_dir: str, files: tuple[str, ...], options: dict[str, Any]) -> A
         ("no_in_qc", "input.require_qc", False),
         ("nosave", "output.save", False),
         ("ref", "output.reference", True),
+        ("report", "output.report", True),
     ):
         if options[flag]:
             put(name, value)

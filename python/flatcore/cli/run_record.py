@@ -28,19 +28,6 @@ def print_record(record: Record) -> None:
         click.echo(f"\nwarning: {warning}")
 
 
-def changed_settings(settings: Record) -> dict[str, tuple[Any, Any]]:
-    """Give by name the settings that differ from this flatcore's defaults, with the default; unknown ones: None."""
-    from flatcore.settings import Settings  # noqa: PLC0415 - only a run with a record needs them
-
-    defaults = Settings().model_dump(mode="json")
-    return {
-        f"{section}.{key}": (value, defaults.get(section, {}).get(key))
-        for section, table in settings.items()
-        for key, value in table.items()
-        if value != defaults.get(section, {}).get(key)
-    }
-
-
 def _frames(record: Record) -> Listing:
     listing = Listing("sha256", "file", "")
     hashes = _table(record, "input_sha256")
@@ -64,6 +51,8 @@ def _changed(record: Record) -> Iterator[tuple[str, str]]:
     settings = record.get("settings")
     if settings is None:
         return
+    from flatcore.changed import changed_settings  # noqa: PLC0415 - only a run with a record needs the settings
+
     for name, (value, default) in changed_settings(settings).items():
         yield name, f"{_text(value)}, not {_text(default)}"
 

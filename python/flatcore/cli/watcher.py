@@ -27,6 +27,7 @@ STAGES = {
     "products": "write products",
     "database": "register",
     "figures": "draw figures",
+    "report": "write the page",
 }
 
 

@@ -15,6 +15,7 @@ from flatcore.products.context import RunContext, unit_of
 from flatcore.products.headers import fiber_header, image_header, product_header
 from flatcore.products.tables import (
     change_table,
+    checks_table,
     frames_table,
     inputs_table,
     parameter_table,
@@ -60,7 +61,7 @@ def fiber_hdus(shared: Shared, result: FiberResult) -> dict[str, list[Hdu]]:
     """HDUs of a fibre's products by kind."""
     header, mask, qc = fiber_header(shared.header, result, shared.run), _mask_hdu(result), qc_table(result)
     change = change_table(result)
-    checked = [qc, *((change,) if change else ()), *shared.frames]
+    checked = [qc, checks_table(result), *((change,) if change else ()), *shared.frames]
     kinds = {
         "FF_FLAT": [*_flat_hdus(result, mask), *checked],
         "FF_BLAZE": [*_blaze_hdus(shared, result, mask), *checked],
@@ -131,6 +132,7 @@ def _e2dsll_hdus(shared: Shared, result: FiberResult) -> list[Hdu]:
         _extracted(stacked, "E2DSLL", unit, "share of each pixel"),
         _image(spectra.e2dscc, "E2DSCC", comment="1 kept, 0 rejected"),
         _image(spectra.e2ds / divisor, "E2DS", unit, "extracted flux, not masked"),
+        _image(spectra.e2ds_error / divisor, "E2DSERR", unit, "photon and read noise"),
     ]
 
 

@@ -53,6 +53,20 @@ def parameter_table(result: FiberResult, divisor: float, unit: str) -> Hdu:
     return table_hdu("BLAZEPAR", columns, units | {f"{k}_ERR": units[k] for k in names})
 
 
+def checks_table(result: FiberResult) -> Hdu:
+    """Quality checks of the fibre: what was measured and asked, whether it holds and decides, and words."""
+    checks = result.qc.checks
+    columns = {
+        "NAME": np.array([check.name for check in checks]),
+        "VALUE": np.array([check.value for check in checks], dtype=float),
+        "LIMIT": np.array([check.limit for check in checks]),
+        "PASSED": np.array([check.passed for check in checks], dtype=bool),
+        "DECISIVE": np.array([check.decisive for check in checks], dtype=bool),
+        "WORDS": np.array([ascii_text(check.words) for check in checks]),
+    }
+    return table_hdu("CHECKS", columns)
+
+
 def frames_table(frames: Sequence[FrameCheck]) -> Hdu:
     """Each frame held to the combined image."""
     columns = {
