@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -297,8 +298,8 @@ def _figures(night: Night, result: NightResult) -> Drawn:
 
 def _check_report(night: Night) -> None:
     """Look for what pages need before the work: where it is missing this is told now, not after minutes."""
-    if night.settings.output.report:
-        import flatcore.report  # noqa: F401, PLC0415
+    if night.settings.output.report and not all(find_spec(package) for package in ("bokeh", "jinja2")):
+        import flatcore.report  # noqa: F401, PLC0415 - says what is missing; importing it takes a second
 
 
 def _pages(night: Night, runs: RunLog) -> tuple[Path, ...]:

@@ -42,6 +42,10 @@ class Reason(IntFlag):
     """There is no blaze here."""
 
 
+# A pixel has no flat where it has one of these; the others say that a value is doubtful.
+MASKING = Reason.NO_DATA | Reason.LOW_BLAZE | Reason.OUTLIER_SIGMA | Reason.OUTLIER_LIMIT | Reason.NO_BLAZE
+
+
 class Rung(IntEnum):
     """How an order's blaze is described, from best to none."""
 

@@ -73,16 +73,27 @@ def check_frames(frames: Sequence[FitsImage], combined: CombinedImage, limit: fl
 
 
 def drift(checks: Sequence[FrameCheck]) -> float:
-    """Change of the lamp's level from the first to the last frame by a straight line in time; NaN if untold.
+    """Change of the lamp's level from the first to the last frame with light, by :func:`drift_line`; NaN if untold."""
+    lit = [(check.mjd_mid, level) for check, level in zip(checks, drift_line(checks), strict=True) if _has_light(check)]
+    return float(max(lit)[1] - min(lit)[1]) if lit else float("nan")
+
+
+def drift_line(checks: Sequence[FrameCheck]) -> Array:
+    """Level of the lamp at each frame by a straight line in time; NaN if untold.
 
     Frames without light say nothing of the lamp.
     """
-    lit = [check for check in checks if check.level > NO_LIGHT]
-    times = np.array([check.mjd_mid for check in lit])
-    if len(lit) < 3 or not np.ptp(times) > 0:
-        return float("nan")
-    slope = np.polyfit((times - times.mean()) / np.ptp(times), [check.level for check in lit], 1)[0]
-    return float(slope)
+    lit = np.array([_has_light(check) for check in checks], bool)
+    times = np.array([check.mjd_mid for check in checks])
+    if np.count_nonzero(lit) < 3 or not np.ptp(times[lit]) > 0:
+        return np.full(times.size, np.nan)
+    levels = np.array([check.level for check in checks])
+    line: Array = np.polynomial.Polynomial.fit(times[lit], levels[lit], 1)(times)
+    return line
+
+
+def _has_light(check: FrameCheck) -> bool:
+    return check.level > NO_LIGHT
 
 
 def _compared(pixels: Array, reference: Array) -> tuple[float, list[float]]:

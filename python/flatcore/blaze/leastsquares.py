@@ -25,8 +25,6 @@ MOST_EVALUATIONS = 400
 # Terms that stand in for one another let a fit wander along a valley without end; it is done where the second fit moves
 # the blaze by less than this share of its amplitude.
 SETTLED = 1e-4
-# Residuals from which the robust loss grows linearly: at least this share of the amplitude, and this many deviations.
-LEAST_SOFT, SOFT_DEVIATIONS = 0.005, 2.0
 
 
 def prepare() -> None:
@@ -93,7 +91,7 @@ def solve(order: Order, free: NDArray[np.bool_], start: Vector, loss: Loss = "li
                 settled = found.status > 0 or fit.distance(first, found.x) < SETTLED
                 rows, weights = fit.jacobian(found.x), np.ones(1)
             else:
-                soft = max(LEAST_SOFT, SOFT_DEVIATIONS * order.filtered_noise / order.p95)
+                soft = order.soft / order.p95
                 weights = np.ones(fit.columns.size) if order.weights is None else order.weights
                 found = fit.solve_rows(weights, loss, soft)
                 settled = found.status > 0

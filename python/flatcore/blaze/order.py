@@ -17,6 +17,8 @@ from flatcore.settings import BlazeSettings
 MEDIAN_SCATTER = np.sqrt(np.pi / 2)
 # Light that is not this far above the noise of the filtered order is no light.
 LEAST_SIGNIFICANCE = 5.0
+# Residuals from which a robust loss grows linearly: at least this share of the amplitude, and this many deviations.
+LEAST_SOFT, SOFT_DEVIATIONS = 0.005, 2.0
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Order:
         The columns that take part.
     p95
         95th percentile of ``filtered`` [electrons].
-    scatter
-        Standard deviation of one column about the filtered order [electrons].
+    filtered_noise
+        Standard deviation of the filtered flux [electrons].
     width
         Width of the running median [pixels].
     weights
@@ -48,7 +50,7 @@ class Order:
     filtered: Vector
     fitted: NDArray[np.bool_]
     p95: float
-    scatter: float
+    filtered_noise: float
     width: int
     weights: Vector | None
     problem: str
@@ -64,9 +66,9 @@ class Order:
         return self.filtered[self.fitted]
 
     @property
-    def filtered_noise(self) -> float:
-        """Standard deviation of the filtered flux [electrons]."""
-        return float(self.scatter * MEDIAN_SCATTER / np.sqrt(self.width))
+    def soft(self) -> float:
+        """Residual from which the robust losses grow linearly [electrons]."""
+        return max(LEAST_SOFT * self.p95, SOFT_DEVIATIONS * self.filtered_noise)
 
 
 def order_to_fit(
@@ -99,8 +101,7 @@ def order_to_fit(
         fitted = finite & (filtered > settings.low * p95) & (filtered < settings.high * p95)
     if not settings.fit_ends:
         fitted &= ~_one_sided(e2ds.size, blaze.median_width // 2, lost)
-    scatter = _scatter(e2ds, filtered)
-    noise = scatter * MEDIAN_SCATTER / np.sqrt(blaze.median_width)
+    noise = float(_scatter(e2ds, filtered) * MEDIAN_SCATTER / np.sqrt(blaze.median_width))
     problem = ""
     if not p95 > 0:
         problem = "no flux"
@@ -109,7 +110,7 @@ def order_to_fit(
     weights = None
     if settings.weights == "noise" and error is not None and fitted.any():
         weights = _weights(filtered, error, blaze.median_width)[fitted]
-    return Order(x, e2ds, filtered, fitted, p95, scatter, blaze.median_width, weights, problem)
+    return Order(x, e2ds, filtered, fitted, p95, noise, blaze.median_width, weights, problem)
 
 
 def _one_sided(size: int, reach: int, lost: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

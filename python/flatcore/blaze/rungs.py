@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore import _core
-from flatcore.blaze.leastsquares import LEAST_SOFT, SOFT_DEVIATIONS, Loss, solve
+from flatcore.blaze.leastsquares import Loss, solve
 from flatcore.blaze.model import Vector, sinc2, sinc2_jacobian
 from flatcore.blaze.noise import long_run_variance
 from flatcore.blaze.order import Order
@@ -135,13 +135,12 @@ def predicted_candidate(order: Order, predicted: tuple[Vector, Vector]) -> Candi
     terms = np.stack([plain, plain * (order.x - shape[2])], axis=1)
     rows, flux = terms[order.fitted], order.flux
     unit = np.array([1.0, 1.0 / order.x.size])
-    soft = max(LEAST_SOFT * order.p95, SOFT_DEVIATIONS * order.filtered_noise)
     weights = np.ones(flux.size) if order.weights is None else order.weights
     falling, evaluations = weights, 0
     for evaluations in range(1, ITERATIONS + 1):  # noqa: B007 - counted
         values = np.linalg.lstsq(rows * unit * falling[:, None], flux * falling, rcond=None)[0] * unit
         residual = flux - rows @ values
-        before, falling = falling, weights / np.power(1.0 + np.square(residual * weights / soft), 0.25)
+        before, falling = falling, weights / np.power(1.0 + np.square(residual * weights / order.soft), 0.25)
         if np.abs(falling - before).max() < 1e-9:
             break
     amplitude = float(values[0])
@@ -178,13 +177,12 @@ def spline_candidate(order: Order) -> Candidate:
     if columns.size < max(LEAST_SPLINE * order.x.size, 5):
         return no_candidate(order, Rung.SPLINE, "soft_l1", f"only {columns.size} columns to draw a spline through")
     scale = SPLINE_SCALE * order.x.size
-    soft = max(LEAST_SOFT * order.p95, SOFT_DEVIATIONS * order.filtered_noise)
     weights: NDArray[np.float64] = np.ones(flux.size)
     evaluations = 0
     for evaluations in range(1, ITERATIONS + 1):  # noqa: B007 - counted
         spline = make_smoothing_spline(columns, flux, weights, lam=scale**4)
         residual = flux - spline(columns)
-        before, weights = weights, 1.0 / np.sqrt(1.0 + np.square(residual / soft))
+        before, weights = weights, 1.0 / np.sqrt(1.0 + np.square(residual / order.soft))
         if np.abs(weights - before).max() < 1e-6:
             break
     covered = (order.x >= columns[0] - order.width) & (order.x <= columns[-1] + order.width)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from flatcore.plots import style
 from flatcore.plots.view import ImageView
 from flatcore.results import FrameCheck
-from flatcore.stability import NO_LIGHT, drift
+from flatcore.stability import drift, drift_line
 
 # More frames than this go by number.
 MOST_NAMED = 14
@@ -71,15 +71,6 @@ def frames_figure(image: ImageView) -> Figure:
     title = image.title(f"{len(image.frames)} frames held to their combination")
     style.put_titles(figure, title, image.stem, look.text, look.height)
     return figure
-
-
-def drift_line(frames: tuple[FrameCheck, ...]) -> NDArray[np.float64]:
-    """Level of the lamp at each frame by a straight line in time, as the drift is measured."""
-    times = np.array([frame.mjd_mid for frame in frames])
-    lit = np.array([frame.level > NO_LIGHT for frame in frames])
-    levels = np.array([frame.level for frame in frames])
-    line = np.polynomial.Polynomial.fit(times[lit], levels[lit], 1)
-    return np.asarray(line(times), dtype=float)
 
 
 def _draw_checks(axes: Axes, frames: tuple[FrameCheck, ...], values: NDArray[np.float64], text: float) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flatcore.plots import style
 from flatcore.settings import FlatSettings
-from flatcore.spectra import Reason, Reasons
+from flatcore.spectra import MASKING, Reason, Reasons
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,6 @@ class Mark:
         In the legend.
     colour, marker
         Of the points.
-    masked
-        Whether such a pixel has no value; else it is only doubtful.
     height
         Where its column is marked, as a share of the axes.
     """
@@ -35,8 +33,12 @@ class Mark:
     name: str
     colour: str
     marker: str
-    masked: bool = True
     height: float = 0.03
+
+    @property
+    def masked(self) -> bool:
+        """Whether such a pixel has no value; else it is only doubtful."""
+        return bool(self.reason & MASKING)
 
 
 def marks(limits: FlatSettings) -> tuple[Mark, ...]:
@@ -47,12 +49,12 @@ def marks(limits: FlatSettings) -> tuple[Mark, ...]:
         Mark(Reason.LOW_BLAZE, "blaze under the cut", style.SKY, "."),
         Mark(Reason.OUTLIER_LIMIT, f"flat off by > {limits.limit:g}", style.PURPLE, "^"),
         Mark(Reason.OUTLIER_SIGMA, f"flat off by > {limits.sigma_cut:g} rms", style.ORANGE, "D"),
-        Mark(Reason.REJECTED, "kept; outlying pixels of the window left out", style.GREEN, "|", False, 0.97),
-        Mark(Reason.BAD_PIXEL, "kept; bad pixels in the window", style.BLUE, "|", False, 0.94),
-        Mark(Reason.SATURATED, "kept; saturated pixels in the window", style.PURPLE, "|", False, 0.88),
-        Mark(Reason.PREDICTED, "kept; blaze predicted from other orders", style.ORANGE, "|", False, 0.85),
-        Mark(Reason.SPLINE, "kept; blaze a spline", style.SKY, "|", False, 0.82),
-        Mark(Reason.OFF_DETECTOR, "kept; window partly off the detector", style.BLACK, "|", False, 0.91),
+        Mark(Reason.REJECTED, "kept; outlying pixels of the window left out", style.GREEN, "|", 0.97),
+        Mark(Reason.BAD_PIXEL, "kept; bad pixels in the window", style.BLUE, "|", 0.94),
+        Mark(Reason.SATURATED, "kept; saturated pixels in the window", style.PURPLE, "|", 0.88),
+        Mark(Reason.PREDICTED, "kept; blaze predicted from other orders", style.ORANGE, "|", 0.85),
+        Mark(Reason.SPLINE, "kept; blaze a spline", style.SKY, "|", 0.82),
+        Mark(Reason.OFF_DETECTOR, "kept; window partly off the detector", style.BLACK, "|", 0.91),
     )
 
 

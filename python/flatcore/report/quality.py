@@ -114,8 +114,11 @@ def _rung(name: str, loss: str) -> Cell:
     if not name:
         return Cell(NONE, "")
     rung = Rung.named(name)
-    tone = "bad" if rung is Rung.NONE else "warn" if rung >= Rung.PREDICTED else ""
-    return Cell(f"{name}, robust" if loss == "soft_l1" else name, int(rung), tone)
+    return Cell(f"{name}, robust" if loss == "soft_l1" else name, int(rung), _tone(rung))
+
+
+def _tone(rung: Rung) -> str:
+    return "bad" if rung is Rung.NONE else "warn" if rung >= Rung.PREDICTED else ""
 
 
 def _rungs(fiber: Record) -> Cell:
@@ -124,8 +127,8 @@ def _rungs(fiber: Record) -> Cell:
     worst = max((rung for rung, count in counts.items() if count), default=None)
     if worst is None:
         return Cell(NONE, "")
-    tone = "bad" if worst is Rung.NONE else "warn" if worst >= Rung.PREDICTED else ""
-    return Cell(", ".join(f"{count} {rung.words}" for rung, count in counts.items() if count), int(worst), tone)
+    told = ", ".join(f"{count} {rung.words}" for rung, count in counts.items() if count)
+    return Cell(told, int(worst), _tone(worst))
 
 
 def _previous(fiber: Record) -> Cell:
