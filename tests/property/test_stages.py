@@ -23,7 +23,7 @@ from flatcore.instrument import Background, Blaze, Detector, Fiber, Qc, load_pro
 from flatcore.localisation import move_traces, order_windows, straight_rows
 from flatcore.qc import check_rms, order_verdicts
 from flatcore.settings import BlazeSettings, CalibrateSettings, ExtractSettings, FlatSettings, parse_assignment, resolve
-from flatcore.spectra import FiberSpectra, Reason
+from flatcore.spectra import FiberSpectra, Reason, Rung
 from tests.twins import calibrate as calibrate_twin
 from tests.twins import combine as combine_twin
 from tests.twins.extract import order_rows
@@ -239,10 +239,14 @@ class TestBlaze:
     def test_never_raises(self, order, width, cut, cubic):
         fit = fit_blaze(order, Blaze(median_width=width, cut=cut), BlazeSettings(cubic=cubic))
         assert fit.blaze.shape == fit.blaze_error.shape == fit.filtered.shape == fit.fitted.shape == order.shape
-        assert np.isfinite(fit.parameters).all() == (fit.problem == "")
+        assert (fit.rung is Rung.NONE) == (fit.problem != "")
+        # A spline is a blaze without the parameters of a sinc^2.
+        assert np.isfinite(fit.parameters).all() == (fit.rung <= Rung.PREDICTED)
         assert np.isfinite(fit.filtered[fit.fitted]).all()
         if fit.problem:
             assert np.isnan(fit.blaze).all()
+        elif fit.rung is Rung.SPLINE:
+            assert np.isfinite(fit.blaze).any()
         else:
             assert fit.parameters[0] >= 0
             assert fit.parameters[1] > 0
