@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,14 @@ class Previous:
     flat: Spectra
     blaze: Spectra
     unit: str = "electron"
+
+
+class Earlier(Protocol):
+    """Where the earlier night's flat and blaze of a fibre come from."""
+
+    def latest(self, fiber: str) -> tuple[Previous | None, str]:
+        """Give them, or why there are none although there should be."""
+        ...
 
 
 @dataclass(frozen=True)
