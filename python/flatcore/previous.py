@@ -17,7 +17,7 @@ from flatcore.results import FiberChange
 from flatcore.spectra import FiberFlat, Spectra
 
 if TYPE_CHECKING:
-    from flatcore.caldb import CalibrationDatabase, CalibrationRecord
+    from flatcore.caldb import CalibrationRecord, CalibrationSource
 
 # Flats closer in time than this are of the same night [days].
 SAME_NIGHT = 0.5
@@ -60,14 +60,14 @@ class EarlierNights:
         Why they could not be read; empty where they could.
     """
 
-    database: CalibrationDatabase
+    database: CalibrationSource
     mjd_mid: float
     flats: tuple[CalibrationRecord, ...]
     blazes: tuple[CalibrationRecord, ...]
     problem: str = ""
 
     @classmethod
-    def of(cls, database: CalibrationDatabase, mjd_mid: float, max_age_days: float) -> EarlierNights:
+    def of(cls, database: CalibrationSource, mjd_mid: float, max_age_days: float) -> EarlierNights:
         """Read them.
 
         Parameters

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from flatcore.caldb import CalibrationDatabase
 from flatcore.clock import Clock, Progress
-from flatcore.conclude import conclude
+from flatcore.conclude import EarlierThan, conclude
 from flatcore.errors import QualityError
 from flatcore.locks import night_lock
 from flatcore.measure import measuring
@@ -116,16 +117,22 @@ def make(night: Night) -> NightResult:
         As of :func:`run_night`.
     """
     with holding(night), measuring(night) as measurement:
-        max_age_days = night.settings.calibration.max_age_days
-        result = conclude(measurement, lambda mjd: EarlierNights.of(night.database, mjd, max_age_days))
+        result = conclude(measurement, earlier_in_database(night))
         if not registers(night):
             return result
         with night.clock.stage("database"):
             reference = night.settings.output.reference
-            notices = register(candidates(result, reference), night.database, night.pid, reference=reference)
+            database = CalibrationDatabase.open(night.request.data_root, night.request.database_url)
+            notices = register(candidates(result, reference), database, night.pid, reference=reference)
         for text in notices:
             log.warning(text)
         return replace(result, warnings=(*result.warnings, *notices))
+
+
+def earlier_in_database(night: Night) -> EarlierThan:
+    """Give what looks up the flats and blazes before a time in the night's database."""
+    max_age_days = night.settings.calibration.max_age_days
+    return lambda mjd: EarlierNights.of(night.database, mjd, max_age_days)
 
 
 def holding(night: Night) -> contextlib.AbstractContextManager[None]:
