@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -28,6 +28,7 @@ __all__ = [
     "FitsImage",
     "Header",
     "ImageLocation",
+    "header_of_stream",
     "open_image",
     "opened",
     "read_doubles",
@@ -121,10 +122,32 @@ def read_header(path: Path) -> Header:
     """
     _check_fits(path)
     with opened(path, path) as hdus:
-        for hdu in hdus:
-            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
-                return _merged_header(hdus[0].header, hdu.header)
-        return hdus[0].header.copy()
+        return _first_header(hdus)
+
+
+def header_of_stream(stream: BinaryIO, named: str) -> Header:
+    """Read a header as :func:`read_header` does, from a stream that can seek.
+
+    Parameters
+    ----------
+    named
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        It is not FITS.
+    """
+    with opened(stream, named) as hdus:
+        return _first_header(hdus)
+
+
+def _first_header(hdus: Any) -> Header:
+    """Give the primary header with the keywords of the first image added."""
+    for hdu in hdus:
+        if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
+            return _merged_header(hdus[0].header, hdu.header)
+    return hdus[0].header.copy()
 
 
 def read_image(path: Path, scratch: Path | None = None) -> tuple[Header, NDArray[np.float32]]:
@@ -207,14 +230,14 @@ def _check_fits(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: Path, named: Path) -> Iterator[Any]:
+def opened(path: Path | BinaryIO, named: Path | str) -> Iterator[Any]:
     """Open a FITS file, with any fault of its structure named as the file's."""
     try:
         with warnings.catch_warnings():
             # Told by an error of our own where it matters.
             warnings.filterwarnings("ignore", "File may have been truncated", AstropyUserWarning)
             warnings.filterwarnings("ignore", "(?s)Error validating header", AstropyUserWarning)
-            with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
+            with fits.open(path, memmap=isinstance(path, Path), do_not_scale_image_data=True) as hdus:
                 yield hdus
     except (OSError, EOFError, KeyError, ValueError, TypeError, fits.VerifyError) as error:
         raise InputError(f"{named}: not a readable FITS file: {error}") from error

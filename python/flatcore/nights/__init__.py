@@ -1,1 +1,12 @@
-"""Many nights."""
+"""Many nights: found, planned, run on one machine or a cluster, and reported back to one database.
+
+:func:`process` is the whole of it. The data flows from :mod:`.found` (what there is) by :mod:`.plan` (what is to be
+done, and why) and :mod:`.batch` (who may begin, and with what) to :mod:`.work` (what a worker does) and :mod:`.ledger`
+(what is recorded of it).
+"""
+
+from __future__ import annotations
+
+from flatcore.nights.process import BatchOptions, BatchResult, process
+
+__all__ = ["BatchOptions", "BatchResult", "process"]
