@@ -11,7 +11,7 @@ from flatcore.caldb.keys import unix_of_mjd
 from flatcore.results import NightResult
 
 if TYPE_CHECKING:
-    from flatcore.caldb import CalibrationDatabase
+    from flatcore.caldb import CalibrationDatabase, CalibrationRecord
 
 # Calibrations of one night have the same time, but for the rounding of MJD.
 SAME_TIME_S = 1.0
@@ -66,15 +66,18 @@ def candidates(result: NightResult, reference: bool) -> tuple[Candidate, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Registered:
+    """What was added, and what a user should know: which products were not, and why."""
+
+    records: tuple[CalibrationRecord, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
 def register(
     made: Sequence[Candidate], database: CalibrationDatabase, pid: str, *, reference: bool = False
-) -> list[str]:
+) -> Registered:
     """Add flats and blazes to the database; one of another night that has the same name stays.
-
-    Returns
-    -------
-    list of str
-        What a user should know: which of them were not added, and why.
 
     Raises
     ------
@@ -82,9 +85,9 @@ def register(
         The database cannot be written; none is added.
     """
     new, notices = unclaimed(made, database)
-    if new:
-        database.add_files([one.path for one in new], pid=pid, reference=reference, replace=True)
-    return notices
+    paths = [one.path for one in new]
+    records = database.add_files(paths, pid=pid, reference=reference, replace=True) if new else []
+    return Registered(tuple(records), tuple(notices))
 
 
 def unclaimed(made: Sequence[Candidate], database: CalibrationDatabase) -> tuple[list[Candidate], list[str]]:

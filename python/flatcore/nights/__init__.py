@@ -7,6 +7,17 @@ done, and why) and :mod:`.batch` (who may begin, and with what) to :mod:`.work` 
 
 from __future__ import annotations
 
-from flatcore.nights.process import BatchOptions, BatchResult, process
+from flatcore.nights.batch import Item, Policy
+from flatcore.nights.found import NightFilter
+from flatcore.nights.process import BatchOptions, BatchResult, NightReport, Watching, process
 
-__all__ = ["BatchOptions", "BatchResult", "process"]
+__all__ = [
+    "BatchOptions",
+    "BatchResult",
+    "Item",
+    "NightFilter",
+    "NightReport",
+    "Policy",
+    "Watching",
+    "process",
+]

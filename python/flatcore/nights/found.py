@@ -97,7 +97,9 @@ class NightFilter:
         return day is not None and (self.first or day) <= day <= (self.last or day)
 
 
-def find_sets(site: Site, wanted: NightFilter, tell: Callable[[int, int], None] = lambda done, of: None) -> list[FoundSet]:
+def find_sets(
+    site: Site, wanted: NightFilter, tell: Callable[[int, int], None] = lambda done, of: None
+) -> list[FoundSet]:
     """Find the sets of flats of the nights that are meant, by night and kind.
 
     A night whose frames cannot be read is one set with its problem; a night without flats is none.

@@ -16,10 +16,10 @@ from flatcore.fingerprint import Fingerprint, fingerprint
 from flatcore.frames import fibers_to_extract
 from flatcore.header import failed_quality_control, required
 from flatcore.instrument import Profile, load_profile, profile_for_header
+from flatcore.night import profile_and_settings
 from flatcore.nights.found import FoundFrame, FoundSet
 from flatcore.nights.known import KnownCalibrations
 from flatcore.nights.site import File, Site
-from flatcore.night import profile_and_settings
 from flatcore.request import NightRequest
 from flatcore.results import ChosenCalibration
 from flatcore.settings import Settings
@@ -83,13 +83,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A set with which nothing is done, and why; ``pid`` made its products, where a run did."""
+    """A set with which nothing is done, and why.
+
+    Attributes
+    ----------
+    pid
+        The run that made its products, where one did.
+    passed
+        Whether it passed quality control then.
+    """
 
     obs_dir: str
     kind: str
     why: str
     pid: str = ""
-    mjd_mid: float = float("nan")
+    passed: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,15 +186,13 @@ class Planner:
             return Refused(one.obs_dir, one.kind, error)
 
     def _task_or_skip(self, one: FoundSet, runs: list[RunRecord]) -> Entry:
-        request = replace(
-            self.wish.template, obs_dir=one.obs_dir, files=tuple(frame.file.name for frame in one.frames)
-        )
+        request = replace(self.wish.template, obs_dir=one.obs_dir, files=tuple(frame.file.name for frame in one.frames))
         first = one.frames[0]
         profile, settings = profile_and_settings(request, Path(first.file.path), first.header)
         # The profile travels with the request: a worker need not have its file.
         request = replace(request, instrument=base_profile(request, first))
         asked = request.fiber
-        if asked != "ALL" and asked in profile.fibers and "DARK" == one.kind.split("_")[profile.fibers[asked].channel]:
+        if asked != "ALL" and asked in profile.fibers and one.kind.split("_")[profile.fibers[asked].channel] == "DARK":
             return Skipped(one.obs_dir, one.kind, f"fibre {asked} gets no light")
         lit, _ = fibers_to_extract(profile, one.kind, asked)
         used = _used(one, settings)
@@ -206,7 +212,7 @@ class Planner:
         )
         why = self._why(one, runs, mark, chosen, lit)
         if isinstance(why, RunRecord):
-            return Skipped(one.obs_dir, one.kind, f"unchanged since {why.pid}", why.pid, mjd_mid)
+            return Skipped(one.obs_dir, one.kind, "unchanged", why.pid, why.status == "done")
         return Task(
             obs_dir=one.obs_dir,
             kind=one.kind,

@@ -1,4 +1,4 @@
-"""Where the nights and their calibrations are: a folder that all workers see, or a storage from which they are fetched."""
+"""Where nights and calibrations are: a folder that all workers see, or a storage from which they are fetched."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flatcore.caldb import CalibrationDatabase, RunRecord
 from flatcore.errors import InputError, UsageError
 from flatcore.fingerprint import Stamp
 from flatcore.fitsio import FITS_SUFFIXES, Header, read_header
-from flatcore.register import Candidate, register
+from flatcore.register import Candidate, Registered, register
 from flatcore.results import ChosenCalibration
 from flatcore.resume import same_run, straight_profiles
 
@@ -69,8 +69,10 @@ class Site(ABC):
         """Name the database of calibrations, with its store as this machine sees it."""
 
     @abstractmethod
-    def register(self, made: Sequence[Candidate], database: CalibrationDatabase, pid: str, reference: bool) -> list[str]:
-        """Add flats and blazes to store and database; the notices say which were not, and why."""
+    def register(
+        self, made: Sequence[Candidate], database: CalibrationDatabase, pid: str, reference: bool
+    ) -> Registered:
+        """Add flats and blazes to store and database."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Folder(Site):
     def files(self, obs_dir: str) -> list[File]:
         """Give the FITS files of a night by name, each file once: of a file and links to it, the file."""
         folder = self.root / "tmp" / obs_dir
-        paths = sorted(folder / name for name in os.listdir(folder) if _is_fits(name))
+        paths = [path for path in folder.iterdir() if _is_fits(path.name)]
         by_file: dict[Path, Path] = {}
         for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
             by_file.setdefault(path.resolve(), path)
@@ -145,8 +147,10 @@ class Folder(Site):
         """Name the database of calibrations."""
         return CalibrationDatabase.open(self.root, self.database_url)
 
-    def register(self, made: Sequence[Candidate], database: CalibrationDatabase, pid: str, reference: bool) -> list[str]:
-        """Add flats and blazes to store and database; the notices say which were not, and why."""
+    def register(
+        self, made: Sequence[Candidate], database: CalibrationDatabase, pid: str, reference: bool
+    ) -> Registered:
+        """Add flats and blazes to store and database."""
         return register(made, database, pid, reference=reference)
 
 
@@ -163,13 +167,18 @@ def site_of(data_root: str, database_url: str | None, options: Mapping[str, Any]
     UsageError
         Nothing can open such a URL, or it needs a database elsewhere.
     """
-    if "://" not in data_root or data_root.startswith("file://"):
+    if not is_url(data_root):
         if options:
             raise UsageError("--storage-option: the data root is a folder; options are for storages by URL")
         return Folder(Path(data_root.removeprefix("file://")).absolute(), database_url)
     from flatcore.nights.storage import Storage  # noqa: PLC0415 - fsspec only where the data root is a URL
 
     return Storage.open(data_root.rstrip("/"), database_url, options or {})
+
+
+def is_url(data_root: str) -> bool:
+    """Tell whether a data root is a storage behind a URL, not a folder."""
+    return "://" in data_root and not data_root.startswith("file://")
 
 
 def _is_fits(name: str) -> bool:

@@ -15,7 +15,7 @@ from flatcore.errors import InputError, OutputError, UsageError
 from flatcore.fingerprint import Stamp
 from flatcore.fitsio import FITS_SUFFIXES, Header, header_of_stream
 from flatcore.nights.site import File, Site
-from flatcore.register import Candidate, unclaimed
+from flatcore.register import Candidate, Registered, unclaimed
 from flatcore.results import ChosenCalibration
 
 # What a storage calls the version of a file, by kind of storage: any of them tells a new file from an old one.
@@ -58,7 +58,9 @@ class Storage(Site):
         try:
             storage.files_system()
         except (ImportError, ValueError) as error:
-            raise UsageError(f"--data-root {url}: cannot be opened: {error}; pip install 'flatcore[cluster]'") from error
+            raise UsageError(
+                f"--data-root {url}: cannot be opened: {error}; pip install 'flatcore[cluster]'"
+            ) from error
         return storage
 
     def files_system(self) -> Any:
@@ -132,18 +134,21 @@ class Storage(Site):
         """Name the database of calibrations; its files are in the storage."""
         return CalibrationDatabase.open(self.data_root, self.database_url)
 
-    def register(self, made: Sequence[Candidate], database: CalibrationDatabase, pid: str, reference: bool) -> list[str]:
-        """Copy flats and blazes to ``calib`` within the storage, and record them; the notices say which were not."""
+    def register(
+        self, made: Sequence[Candidate], database: CalibrationDatabase, pid: str, reference: bool
+    ) -> Registered:
+        """Copy flats and blazes to ``calib`` within the storage, and record them."""
         new, notices = unclaimed(made, database)
         added = iso_utc(time.time(), "seconds")
         for one in new:
             with _writing(self.place("calib", one.name)):
                 self.files_system().copy(one.path, self.place("calib", one.name))
-        if new:
+        records = tuple(_record(one, pid, added, reference) for one in new)
+        if records:
             with database.table.writing() as rows:
-                for one in new:
-                    rows.write(_record(one, pid, added, reference))
-        return notices
+                for record in records:
+                    rows.write(record)
+        return Registered(records, tuple(notices))
 
     def fetch(self, source: str, target: Path) -> None:
         """Bring a file to this machine; it appears whole or not at all.
