@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -143,11 +144,12 @@ class Cluster(Crew):
         self._client = client
         self._address = client.scheduler.address
         self._numbers = itertools.count()
+        self._ended = threading.Event()
         self.size = size
 
     def submit(self, function: Callable[..., Any], *arguments: Any, urgent: bool = False) -> Handle:
         """Have a worker call it."""
-        return self._client.submit(
+        future = self._client.submit(
             function,
             *arguments,
             pure=False,
@@ -155,11 +157,15 @@ class Cluster(Crew):
             priority=1 if urgent else 0,
             retries=0,
         )
+        future.add_done_callback(lambda _: self._ended.set())
+        return future
 
     def wait(self, handles: list[Handle]) -> list[Handle]:
         """Wait until at least one is done; none are given where it takes long."""
-        with contextlib.suppress(TimeoutError):
-            distributed.wait(handles, timeout=LOOK_UP_S, return_when="FIRST_COMPLETED")
+        # Whoever ends after this look wakes the next wait at once.
+        if not any(handle.done() for handle in handles):
+            self._ended.wait(LOOK_UP_S)
+        self._ended.clear()
         if self._client.status not in ("running", "connecting"):
             raise InputError(f"--scheduler {self._address}: the scheduler is gone")
         return [handle for handle in handles if handle.done()]
