@@ -81,7 +81,7 @@ def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
             memory_limit=workers.memory_limit,
             processes=True,
             host=LOCAL,
-            dashboard_address=None,
+            dashboard_address=f"{LOCAL}:0",
             local_directory=workers.folder,
             silence_logs=logging.CRITICAL,
         ) as cluster,
