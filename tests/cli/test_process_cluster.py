@@ -151,7 +151,7 @@ def test_killed_as_a_whole_and_resumed(forty, forty_done, tmp_path):
     with flatcore_process(root, "--workers", "2") as process:
         wait_until(lambda: done_in(root) >= 10, process)
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
     time.sleep(1.0)
     before = Counter(run.status for run in RunLog.open(root).records())
     assert before["done"] >= 8 and before["running"] == 0

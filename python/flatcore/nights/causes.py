@@ -62,6 +62,9 @@ def pattern_of(text: str, obs_dir: str) -> str:
     """Give a message without what belongs to its night: file names, times, numbers."""
     # What is the closest of all calibrations to a night says nothing of what is wrong with it.
     pattern = text.split("; the closest", maxsplit=1)[0].split(": the closest", maxsplit=1)[0]
-    for expression, stands_for in DIFFERENT:
+    # A file's path holds the night's name, and goes as a whole.
+    pattern = DIFFERENT[0][0].sub(DIFFERENT[0][1], pattern)
+    pattern = re.sub(rf"(?<!\w){re.escape(obs_dir)}(?!\w)", "<night>", pattern)
+    for expression, stands_for in DIFFERENT[1:]:
         pattern = expression.sub(stands_for, pattern)
-    return pattern.replace(obs_dir, "<night>")
+    return pattern
