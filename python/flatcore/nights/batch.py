@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import islice, takewhile
+from typing import Literal, get_args
 
 from flatcore.caldb import CalibrationRecord, RunRecord
 from flatcore.caldb.keys import DAY_S, unix_of_mjd
@@ -35,7 +37,7 @@ OVER: tuple[State, ...] = ("done", "failed", "not run")
 PAUSE_S = 2.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Item:
     """A task on its way.
 
@@ -134,9 +136,16 @@ class Batch:
         tell: Callable[[Item], None] = lambda item: None,
     ) -> None:
         self.items = [Item(task) for task in tasks]
+        # Thousands of nights: none is looked at but when it is its turn.
+        self._by_state: dict[State, dict[Item, None]] = {state: {} for state in get_args(State)}
+        self._by_state["waiting"] = dict.fromkeys(self.items)
+        self._of_night: dict[str, list[Item]] = {}
+        for item in self.items:
+            self._of_night.setdefault(item.task.obs_dir, []).append(item)
         self._crew, self._ledger, self._policy = crew, ledger, policy
         self._threads, self._stage, self._tell = threads, stage, tell
         self._by_time = sorted(self.items, key=lambda item: (item.task.mjd_mid, item.task.label))
+        self._times = [item.unixtime for item in self._by_time]
 
     def run(self) -> list[Item]:
         """Run all of it.
@@ -147,7 +156,7 @@ class Batch:
             The database or the cluster is gone; what had not ended is recorded as interrupted, if that is possible.
         """
         try:
-            while any(item.state not in OVER for item in self.items):
+            while sum(len(self._by_state[state]) for state in OVER) < len(self.items):
                 self._begin()
                 self._conclude()
                 self._take_in()
@@ -157,7 +166,7 @@ class Batch:
         return self.items
 
     def _in(self, *states: State) -> list[Item]:
-        return [item for item in self.items if item.state in states]
+        return [item for state in states for item in self._by_state[state]]
 
     def _begin(self) -> None:
         """Begin as many nights as there is room for."""
@@ -171,25 +180,19 @@ class Batch:
         if crowded:
             return
         now = time.monotonic()
-        for item in self._in("waiting"):
-            if room <= 0:
-                return
-            if item.not_before <= now and not self._other_kind_at_work(item):
+        ready = (item for item in self._by_state["waiting"] if item.not_before <= now and self._is_next(item))
+        for item in list(islice(ready, max(room, 0))):
+            if self._is_next(item):
                 self._measure(item)
-                room -= 1
 
     def _given_up(self) -> bool:
         limit = self._policy.max_failures
         return limit is not None and len(self._in("failed")) >= limit
 
-    def _other_kind_at_work(self, item: Item) -> bool:
-        """Tell whether an earlier set of the same night has not ended: both write into its folder."""
-        for other in self.items:
-            if other is item:
-                return False
-            if other.task.obs_dir == item.task.obs_dir and other.state not in OVER:
-                return True
-        return False
+    def _is_next(self, item: Item) -> bool:
+        """Tell whether the sets of the same night before this one have ended: all write into its folder."""
+        earlier = takewhile(lambda other: other is not item, self._of_night[item.task.obs_dir])
+        return all(other.state in OVER for other in earlier)
 
     def _measure(self, item: Item) -> None:
         if item.run is None:
@@ -236,11 +239,10 @@ class Batch:
         span_s = item.task.settings.calibration.max_age_days * DAY_S
         recorded = self._recorded(item, "FLAT", fiber)
         latest = recorded[-1].unixtime if recorded else -float("inf")
-        for other in reversed(self._by_time):
-            age_s = item.unixtime - other.unixtime
-            if age_s > span_s or other.unixtime < latest - 1.0:
-                return
-            if age_s > SAME_NIGHT * DAY_S and other.task.registers and fiber in other.task.fibers:
+        first = bisect_left(self._times, max(item.unixtime - span_s, latest - 1.0))
+        last = bisect_left(self._times, item.unixtime - SAME_NIGHT * DAY_S)
+        for other in reversed(self._by_time[first:last]):
+            if other.task.registers and fiber in other.task.fibers:
                 yield other
 
     def _recorded(self, item: Item, key: str, fiber: str) -> list[CalibrationRecord]:
@@ -261,7 +263,7 @@ class Batch:
 
     def _take_in(self) -> None:
         """Wait for something to end, and take it in."""
-        busy = {id(h): item for item in self.items if (h := self._awaited(item)) is not None}
+        busy = {id(self._awaited(item)): item for item in self._in("measuring", "concluding")}
         if not busy:
             self._rest()
             return
@@ -274,7 +276,7 @@ class Batch:
             self._end_of_step(item, result)
 
     def _awaited(self, item: Item) -> Handle:
-        return {"measuring": item.verdict_handle, "concluding": item.concluded}.get(item.state)
+        return item.verdict_handle if item.state == "measuring" else item.concluded
 
     def _end_of_step(self, item: Item, result: object) -> None:
         if isinstance(result, Failure):
@@ -331,12 +333,14 @@ class Batch:
         item.measured = item.verdict_handle = item.concluded = item.flats = None
         item.borrowed, item.stale, item.verdicts = [], False, ()
         self._move(item, "waiting")
+        # Others wait for it: it is the next.
+        self._by_state["waiting"] = {item: None, **self._by_state["waiting"]}
 
     def _rest(self) -> None:
         """Sleep until the first night may be tried again."""
-        pending = [item.not_before for item in self._in("waiting")]
-        if pending and not self._in("measured"):
-            time.sleep(max(0.0, min(min(pending) - time.monotonic(), 0.5)))
+        if self._by_state["waiting"] and not self._by_state["measured"]:
+            soonest = min(item.not_before for item in self._by_state["waiting"])
+            time.sleep(max(0.0, min(soonest - time.monotonic(), 0.5)))
 
     def _give_up(self, exit_status: int) -> None:
         """Record what had begun and will not end."""
@@ -350,5 +354,7 @@ class Batch:
                 return
 
     def _move(self, item: Item, state: State) -> None:
+        del self._by_state[item.state][item]
+        self._by_state[state][item] = None
         item.state = state
         self._tell(item)
