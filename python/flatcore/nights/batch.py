@@ -103,6 +103,11 @@ class Policy:
     pause_s: float = PAUSE_S
 
 
+def at_the_door(size: int) -> int:
+    """Give the number of nights that wait for a worker to be free, so that none waits for this process."""
+    return 0 if size == 1 else max(1, size // 4)
+
+
 class Batch:
     """Nights on their way.
 
@@ -174,7 +179,7 @@ class Batch:
             for item in self._in("waiting"):
                 self._move(item, "done" if item.outcome else "not run")
             return
-        room = self._crew.size + (self._crew.size > 1) - len(self._in("measuring"))
+        room = self._crew.size + at_the_door(self._crew.size) - len(self._by_state["measuring"])
         # Measured nights take memory until they are concluded; without any at work, the next is what they wait for.
         crowded = len(self._in("measured")) >= 2 * self._crew.size and bool(self._in("measuring", "concluding"))
         if crowded:
@@ -267,10 +272,12 @@ class Batch:
         if not busy:
             self._rest()
             return
-        for handle in self._crew.wait([self._awaited(item) for item in busy.values()]):
-            item = busy[id(handle)]
+        ended = [busy[id(handle)] for handle in self._crew.wait([self._awaited(item) for item in busy.values()])]
+        # To record a night takes longer than to note that one is measured: workers that are free come first.
+        measured = [item for item in ended if item.state == "measuring"]
+        for item in measured or ended[:1]:
             try:
-                result = self._crew.fetch(handle)
+                result = self._crew.fetch(self._awaited(item))
             except LostError as error:
                 result = Failure(str(error), 3, passing=True)
             self._end_of_step(item, result)
