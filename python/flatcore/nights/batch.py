@@ -19,6 +19,7 @@ from typing import Literal, get_args
 from flatcore.caldb import CalibrationRecord, RunRecord
 from flatcore.caldb.keys import DAY_S, unix_of_mjd
 from flatcore.errors import FlatcoreError
+from flatcore.interrupts import held_back
 from flatcore.nights.crew import Crew, Handle, LostError
 from flatcore.nights.earlier import Verdict
 from flatcore.nights.failure import Failure
@@ -201,7 +202,8 @@ class Batch:
 
     def _measure(self, item: Item) -> None:
         if item.run is None:
-            item.run, item.begun = self._ledger.begin(item.task), time.monotonic()
+            with held_back():
+                item.run, item.begun = self._ledger.begin(item.task), time.monotonic()
         item.attempts += 1
         item.borrowed, item.stale, item.verdicts = [], False, ()
         job = Job(item.task, item.run, self._threads, self._stage)
@@ -300,15 +302,20 @@ class Batch:
             self._done(item, result)
 
     def _done(self, item: Item, outcome: Outcome) -> None:
-        try:
-            notices = self._ledger.add(item.task, outcome)
-        except FlatcoreError as error:
-            self._failed(item, Failure.of(error))
-            return
-        item.outcome = self._ledger.end(outcome, notices)
+        # An interrupt between the record and knowing of it would have it recorded twice.
+        with held_back():
+            try:
+                notices = self._ledger.add(item.task, outcome)
+            except FlatcoreError as error:
+                self._failed(item, Failure.of(error))
+                return
+            item.outcome = self._ledger.end(outcome, notices)
+            self._ended(item, "done")
+
+    def _ended(self, item: Item, state: State) -> None:
         item.measured = item.verdict_handle = item.concluded = item.flats = None
         item.seconds = time.monotonic() - item.begun
-        self._move(item, "done")
+        self._move(item, state)
 
     def _failed(self, item: Item, failure: Failure) -> None:
         assert item.run is not None
@@ -319,10 +326,9 @@ class Batch:
             self._again(item)
             return
         item.failure = failure
-        self._ledger.fail(item.run.pid, item.task, failure)
-        item.measured = item.verdict_handle = item.concluded = item.flats = None
-        item.seconds = time.monotonic() - item.begun
-        self._move(item, "failed")
+        with held_back():
+            self._ledger.fail(item.run.pid, item.task, failure)
+            self._ended(item, "failed")
         for other in self.items:
             if item in other.borrowed:
                 self._undo(other)
