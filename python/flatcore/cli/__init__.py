@@ -20,6 +20,7 @@ from click.exceptions import Exit
 # Name, module that holds `command`, and the line shown by `flatcore --help`.
 COMMANDS = {
     "run": "Make flat, blaze and extracted products from a night's lamp flats.",
+    "watch": "Follow a data root, and run every night once when its flats are complete.",
     "calib": "Add to, look into and keep in order the calibration database.",
     "runs": "List past runs, and show what went into one and came out of it.",
     "report": "Write a page that explains a run, or an index of all runs with trends.",
