@@ -80,7 +80,11 @@ _SECONDS = click.FloatRange(min=0.0, max=1e9)
     metavar="DAYS",
     help="Leave alone nights whose latest change is older; all are looked at by default.",
 )
-@click.option("--poll", is_flag=True, help="Look at intervals; the default on network disks, which tell of no changes.")
+@click.option(
+    "--poll/--events",
+    default=None,
+    help="Look at intervals, or be told of changes; by default told, but on network disks, where nobody tells.",
+)
 @click.option(
     "--poll-interval", type=click.FloatRange(min=0.05), default=10.0, show_default=True, metavar="SECONDS",
     help="Time from look to look.",
@@ -130,7 +134,8 @@ _SECONDS = click.FloatRange(min=0.0, max=1e9)
 @click.option("--quiet", is_flag=True, help="Warnings and errors only.")
 @database_url_option
 @xhelp_option
-def command(**options: Any) -> int:
+@click.pass_context
+def command(context: click.RichContext, /, **options: Any) -> int:
     """Follow a data root, and run every night once when its flats are complete.
 
     Frames of each kind (DPRTYPE) in a folder below <data root>/tmp are a set of their own. A set is complete when all
@@ -145,7 +150,7 @@ def command(**options: Any) -> int:
     _check_options(options)
     request = WatchRequest(
         data_root=Path(options["data_root"]),
-        run_options=tuple(_run_words(click.get_current_context(), options)),
+        run_options=tuple(_run_words(context, options)),
         rules=Rules(
             quiet_s=options["quiet_time"],
             expect=options["expect"],

@@ -83,6 +83,8 @@ class Job:
         When it began [s since 1970].
     outcome, hook_problem
         What came of it, and what went wrong with the command, once it has ended.
+    finished
+        Whether it has.
     """
 
     def __init__(self, task: Task, request: WatchRequest, run: Runs, ended: Callable[[], None]) -> None:
@@ -90,6 +92,7 @@ class Job:
         self.started = time.time()
         self.outcome: RunOutcome | None = None
         self.hook_problem: str | None = None
+        self.finished = False
         self._thread = threading.Thread(target=self._do, name="flatcore-watch-run")
 
     def start(self) -> None:
@@ -104,16 +107,13 @@ class Job:
         """Wait for the end."""
         self._thread.join()
 
-    @property
-    def finished(self) -> bool:
-        """Whether it has ended."""
-        return not self._thread.is_alive()
-
     def _do(self) -> None:
         try:
             self.outcome = self._run.run()
             self.hook_problem = self._tell(self.outcome)
         finally:
+            # First: whoever is called looks at it.
+            self.finished = True
             self._ended()
 
     def _tell(self, outcome: RunOutcome) -> str | None:

@@ -85,7 +85,7 @@ class Watch:
             The state file cannot be written.
         """
         network = network_kind(self._request.tree)
-        events = not self._request.poll and network is None
+        events = network is None if self._request.poll is None else not self._request.poll
         if events:
             check_watchfiles()
         with self._at_work(once=False), contextlib.ExitStack() as stack:

@@ -16,7 +16,7 @@ LOCAL_FUSE = ("fuseblk", "fusectl", "fuse.lxcfs")
 
 
 def network_kind(path: Path, mounts: Path = MOUNTS) -> str | None:
-    """Give the kind of the network file system on which a path lies; None where it is local or cannot be told.
+    """Give the kind of the network file system on which a path lies, or something below it; None where there is none.
 
     Parameters
     ----------
@@ -37,10 +37,16 @@ def network_kind(path: Path, mounts: Path = MOUNTS) -> str | None:
         if len(fields) < 3:
             continue
         point = Path(_unescaped(fields[1]))
+        if point.is_relative_to(wanted) and point != wanted and _is_network(fields[2]):
+            return fields[2]
         # The later of two on the same point hides the earlier.
         if wanted.is_relative_to(point) and len(point.parts) >= longest:
             longest, kind = len(point.parts), fields[2]
-    return kind if kind.startswith(NETWORK) and kind not in LOCAL_FUSE else None
+    return kind if _is_network(kind) else None
+
+
+def _is_network(kind: str) -> bool:
+    return kind.startswith(NETWORK) and kind not in LOCAL_FUSE
 
 
 def _unescaped(text: str) -> str:

@@ -30,7 +30,7 @@ class WatchRequest:
     max_age_days
         Leave alone nights whose latest change is older [days]; None: none is too old.
     poll
-        Look at intervals, instead of waiting to be told of changes.
+        Look at intervals, or be told of changes by the system; None: told, but for network disks.
     poll_interval_s, rescan_s
         How often to look, without and with being told of changes [s].
     run_timeout_s
@@ -55,7 +55,7 @@ class WatchRequest:
     database_url: str | None = None
     nights: tuple[str, ...] = ()
     max_age_days: float | None = None
-    poll: bool = False
+    poll: bool | None = None
     poll_interval_s: float = 10.0
     rescan_s: float = 60.0
     run_timeout_s: float = 3600.0

@@ -125,34 +125,35 @@ class Night(NamedTuple):
 def find_nights(root: Path) -> Iterator[Night]:
     """Find every folder below a root, at any depth, each once; links are followed, hidden folders left alone.
 
+    A folder goes by its own name, where it has one below the root, rather than by that of a link to it.
+
     Raises
     ------
     OSError
         The root cannot be read; a folder below that cannot be is left out.
     """
     seen = {_identity(root)}
-    pending = [(Path(), False)]
-    while pending:
-        below, linked = pending.pop(0)
+    pending, links = _folders(root, Path(), False)
+    while pending or links:
+        night = (pending or links).pop(0)
         try:
-            with os.scandir(root / below) as entries:
-                found = sorted((entry.name, entry.is_symlink()) for entry in entries if _is_folder(entry))
+            identity = _identity(night.folder)
+            found, linked = _folders(root, Path(night.name), night.linked) if identity not in seen else ([], [])
         except OSError:
-            if below == Path():
-                raise
+            # Removed while we look, or closed to us.
             continue
-        for name, is_link in found:
-            folder = root / below / name
-            try:
-                identity = _identity(folder)
-            except OSError:
-                # Removed while we look.
-                continue
-            if identity in seen:
-                continue
+        if identity not in seen:
             seen.add(identity)
-            yield Night(str(below / name), folder, linked or is_link)
-            pending.append((below / name, linked or is_link))
+            yield night
+            pending, links = [*pending, *found], [*links, *linked]
+
+
+def _folders(root: Path, below: Path, linked: bool) -> tuple[list[Night], list[Night]]:
+    """List the folders in a folder: those that are there, and links to others."""
+    with os.scandir(root / below) as entries:
+        found = sorted((entry.name, entry.is_symlink()) for entry in entries if _is_folder(entry))
+    nights = [(Night(str(below / name), root / below / name, linked or is_link), is_link) for name, is_link in found]
+    return [night for night, is_link in nights if not is_link], [night for night, is_link in nights if is_link]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

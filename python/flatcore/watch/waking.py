@@ -109,16 +109,18 @@ class Changes:
             if not self._tree.is_dir():
                 self._ended.wait(ABSENT_S)
                 continue
-            # What came before we listened was not heard of.
-            self._tell({self._tree})
+            listens = False
             try:
                 for changes in watchfiles.watch(
                     self._tree, watch_filter=None, step=50, debounce=GATHER_MS, rust_timeout=TURN_MS,
                     stop_event=self._ended, yield_on_timeout=True, raise_interrupt=False, force_polling=False,
                     ignore_permission_denied=True,
                 ):  # fmt: skip
-                    if changes:
-                        self._tell({Path(path) for _, path in changes})
+                    # What came before anybody listened was not heard of.
+                    heard = {Path(path) for _, path in changes} if listens else {self._tree}
+                    listens = True
+                    if heard:
+                        self._tell(heard)
                     if not self._tree.is_dir():
                         break
             except (OSError, RuntimeError) as error:
