@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +78,6 @@ class Job:
 
     Attributes
     ----------
-    started
-        When it began [s since 1970].
     outcome, hook_problem
         What came of it, and what went wrong with the command, once it has ended.
     finished
@@ -89,7 +86,6 @@ class Job:
 
     def __init__(self, task: Task, request: WatchRequest, run: Runs, ended: Callable[[], None]) -> None:
         self.task, self._request, self._run, self._ended = task, request, run, ended
-        self.started = time.time()
         self.outcome: RunOutcome | None = None
         self.hook_problem: str | None = None
         self.finished = False

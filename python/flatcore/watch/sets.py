@@ -100,10 +100,11 @@ class Sets:
             again_s = None if failed.retry_at is None else failed.retry_at - self._wall()
             return Standing(replace(status, state="failed", why=failed.error), None, again_s)
         quiet_s = self._clock() - tracker.sets()[frames.kind].changed_at
-        if quiet_s < self._request.rules.settle_s:
+        rules = self._request.rules
+        settle_s = rules.settle_s if rules.quiet_s is None else min(rules.settle_s, rules.quiet_s)
+        if quiet_s < settle_s:
             # No use in reading files that change under the reader.
-            again_s = self._request.rules.settle_s - quiet_s
-            return Standing(replace(status, why="frames are coming"), None, again_s, "coming")
+            return Standing(replace(status, why="frames are coming"), None, settle_s - quiet_s, "coming")
         faults = tracker.faults(frames)
         # A look into files may have told what they are.
         frames = tracker.sets()[frames.kind]
