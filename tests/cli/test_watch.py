@@ -18,6 +18,7 @@ from astropy.io import fits
 from flatcore.caldb import CalibrationDatabase, RunLog
 from flatcore.cli.watch import PANELS, command
 from flatcore.watch import waking
+from flatcore.watch.alone import is_marked
 from tests.cli.command import OBS_DIR, frames_of, refused, run
 from tests.conftest import register
 
@@ -172,11 +173,13 @@ def test_killed_with_its_run_in_the_middle_is_repaired(night):
     assert not [path for path in (night / "red").rglob(".*") if path.suffix == ".tmp"]
 
 
-def test_killed_alone_its_run_goes_on_and_is_not_made_twice(night, tmp_path):
+@pytest.mark.parametrize("moment", ["begun", "recorded"])
+def test_killed_alone_its_run_goes_on_and_is_not_made_twice(night, tmp_path, moment):
+    mark = night / "log" / ".watch.json.run"
     told = tmp_path / "told"
     options = ("--no-report", "--quiet-time", 0.5, "--settle", 0.2, "--poll", "--on-done", f"sh -c 'cat >> {told}'")
     with watching(night, *options) as process:
-        wait_for(lambda: records(night), "no run", process)
+        wait_for(lambda: is_marked(mark) if moment == "begun" else records(night), "no run", process)
         process.kill()
         process.wait()
     with watching(night, *options) as process:

@@ -13,6 +13,7 @@ from filelock import FileLock
 from flatcore.caldb import RunLog
 from flatcore.errors import InputError, UsageError
 from flatcore.watch import Rules, Watch, WatchRequest
+from flatcore.watch.alone import held_mark
 from flatcore.watch.waking import Waker, check_watchfiles
 from tests.watching import PretendedRuns, failed, made, write_frame
 
@@ -69,6 +70,17 @@ def test_a_night_that_comes_while_it_is_watched(tmp_path, poll):
     assert len(runs.tasks[1].files) == 4
 
 
+def test_a_tree_that_is_a_link(tmp_path):
+    pytest.importorskip("watchfiles")
+    (tmp_path / "far" / "n1").mkdir(parents=True)
+    (tmp_path / "tmp").symlink_to(tmp_path / "far")
+    runs = PretendedRuns()
+    with following(WatchRequest(tmp_path, rules=RULES, poll=False, rescan_s=1e6, poll_interval_s=1e6), runs):
+        time.sleep(1.5)
+        write_frame(tmp_path / "far" / "n1" / "a.fits")
+        wait_for(lambda: runs.tasks)
+
+
 def test_events_are_heard_long_before_the_next_look(tmp_path):
     pytest.importorskip("watchfiles")
     (tmp_path / "tmp" / "n1").mkdir(parents=True)
@@ -107,14 +119,14 @@ def test_a_failure_does_not_end_the_watcher(tmp_path):
     assert remembered(tmp_path)["n1"]["FLAT_FLAT"]["failed"]["error"] == "dark.fits: no such file"
 
 
-def test_a_run_that_breaks_in_the_watcher_is_a_failure_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+def test_a_run_that_breaks_in_the_watcher_is_a_failure_too(tmp_path, caplog):
     write_frame(tmp_path / "tmp" / "n1" / "a.fits")
     runs = PretendedRuns(OSError("no process"))
     with following(request(tmp_path, poll=True), runs):
         wait_for(lambda: runs.tasks)
         time.sleep(0.3)
     assert remembered(tmp_path)["n1"]["FLAT_FLAT"]["failed"]["attempts"] == 1
+    assert "n1 FLAT_FLAT: internal error" in caplog.text and "OSError: no process" in caplog.text
 
 
 def test_a_signal_stops_the_run_which_is_begun_again(tmp_path):
@@ -203,6 +215,10 @@ def test_a_night_that_another_run_works_on_is_waited_for(tmp_path, monkeypatch):
         with following(request(tmp_path, poll=True), runs):
             time.sleep(1.0)
             assert runs.tasks == []
+    # A run that outlived its watcher, and has come to no lock yet.
+    with held_mark(tmp_path / "log" / ".watch.json.run"), following(request(tmp_path, poll=True), runs):
+        time.sleep(0.7)
+        assert runs.tasks == []
     # And one that says in the log of runs that it goes on: it has not come to the lock yet.
     log = RunLog.open(tmp_path)
     pid = log.start(obs_dir="n1", instrument="SMALL")

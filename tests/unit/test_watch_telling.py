@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from flatcore import locks, writing
 from flatcore.errors import InputError, OutputError, UsageError
+from flatcore.watch.alone import held_mark, is_marked
 from flatcore.watch.hooks import call_hook, split_command
 from flatcore.watch.memory import Totals
 from flatcore.watch.request import WatchRequest
@@ -186,23 +188,37 @@ def test_whether_a_folder_is_held(tmp_path):
     assert not locks.is_held(folder)
 
 
-def test_a_run_that_takes_too_long_is_ended(monkeypatch):
-    run = NightRun([], 0.3)
+def test_a_run_that_takes_too_long_is_ended(monkeypatch, tmp_path):
+    run = NightRun([], 0.3, tmp_path.parent / "mark")
     monkeypatch.setattr(run, "_command", list(python("import time; time.sleep(60)")))
     outcome = run.run()
     assert outcome.ending == "crashed" and "took longer than 0.3 s" in outcome.error and outcome.exit_status == -15
 
 
-def test_a_run_that_does_not_end_is_killed(monkeypatch):
+def test_a_run_that_does_not_end_is_killed(monkeypatch, tmp_path):
     monkeypatch.setattr("flatcore.watch.runner.PATIENCE_S", 0.3)
-    run = NightRun([], 1.0)
+    run = NightRun([], 1.0, tmp_path.parent / "mark")
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     monkeypatch.setattr(run, "_command", list(python(code)))
     assert run.run().exit_status == -signal.SIGKILL
 
 
+def test_a_run_holds_its_mark_as_long_as_it_lives(tmp_path):
+    run = NightRun(["--version"], 30.0, tmp_path / "mark")
+    assert not is_marked(tmp_path / "mark")
+    with held_mark(tmp_path / "mark"):
+        assert is_marked(tmp_path / "mark")
+        assert run.run().passing
+    with held_mark(tmp_path / "mark") as mark:
+        child = subprocess.Popen([*python("import time; time.sleep(60)")], pass_fds=(mark,))
+    assert is_marked(tmp_path / "mark")
+    child.kill()
+    child.wait()
+    assert not is_marked(tmp_path / "mark")
+
+
 def test_a_run_that_is_stopped_before_it_begins(tmp_path):
-    run = NightRun(["--version"], 10.0)
+    run = NightRun(["--version"], 10.0, tmp_path.parent / "mark")
     run.stop()
     assert run.run().ending == "stopped"
 
@@ -211,6 +227,6 @@ def test_a_folder_called_flatcore_is_not_run(tmp_path, monkeypatch):
     (tmp_path / "flatcore").mkdir()
     (tmp_path / "flatcore" / "__init__.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    outcome = NightRun(["--version"], 30.0).run()
+    outcome = NightRun(["--version"], 30.0, tmp_path.parent / "mark").run()
     assert outcome.exit_status == 0 and outcome.error.startswith("printed no JSON")
     assert Path.cwd() == tmp_path and [path.name for path in tmp_path.iterdir()] == ["flatcore"]

@@ -1,13 +1,19 @@
-"""One watcher at a time on a state file."""
+"""One watcher at a time on a state file, and one run of it, even of a watcher that is no more."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flatcore.errors import InputError, OutputError
+from flatcore.caldb import RunLog
+from flatcore.errors import FlatcoreError, InputError, OutputError
+from flatcore.locks import is_held
 from flatcore.watch.request import WatchRequest
 
 
@@ -39,3 +45,51 @@ def alone(request: WatchRequest) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def held_mark(path: Path) -> Iterator[int]:
+    """Hold a file, and give its descriptor: a process that inherits it holds the file until it ends.
+
+    Raises
+    ------
+    OSError
+        A process holds it, or it cannot be written.
+    """
+    mark = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield mark
+    finally:
+        os.close(mark)
+
+
+def is_marked(path: Path) -> bool:
+    """Tell whether a process holds a file.
+
+    Raises
+    ------
+    OSError
+        It cannot be told.
+    """
+    if not path.exists():
+        return False
+    try:
+        with held_mark(path):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def who_is_busy(request: WatchRequest, runs: RunLog, obs_dir: str) -> str | None:
+    """Tell, in words, who else may be making a night's products; None where nobody is."""
+    try:
+        if is_marked(request.run_mark):
+            return "a run of the watcher before is still at work"
+        running = runs.running(obs_dir) if runs.exists() else []
+        # A run says that it goes on before it comes to the night's lock. Of one elsewhere only the lock is sure.
+        here = any(run.host == socket.gethostname() for run in running)
+        return "another run is at work here" if here or is_held(request.products / obs_dir) else None
+    except (FlatcoreError, OSError) as error:
+        # Who cannot be asked may be at work.
+        return str(error)

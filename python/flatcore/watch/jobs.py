@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 from flatcore.watch.hooks import call_hook
 from flatcore.watch.request import WatchRequest
 from flatcore.watch.runner import RunOutcome
+
+log = logging.getLogger("flatcore")
 
 
 class Runs(Protocol):
@@ -107,6 +110,10 @@ class Job:
         try:
             self.outcome = self._run.run()
             self.hook_problem = self._tell(self.outcome)
+        except Exception as error:
+            # A fault of the watcher's own: told in full, and no reason to leave all other nights.
+            log.exception("%s: internal error", self.task.name)
+            self.outcome = self.outcome or RunOutcome("crashed", 1, {}, repr(error), 0.0)
         finally:
             # First: whoever is called looks at it.
             self.finished = True

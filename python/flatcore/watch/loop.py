@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from flatcore.caldb import RunLog
-from flatcore.errors import FlatcoreError, InputError, OutputError
-from flatcore.locks import is_held
-from flatcore.watch.alone import AnotherWatcherError, alone
+from flatcore.errors import InputError, OutputError
+from flatcore.watch.alone import AnotherWatcherError, alone, who_is_busy
 from flatcore.watch.jobs import Job, Runs, Task, run_arguments
 from flatcore.watch.memory import Memory
 from flatcore.watch.mounts import network_kind
@@ -59,7 +57,9 @@ class Watch:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._request, self._clock, self._wall = request, clock, wall
-        self._make_run = make_run or (lambda task: NightRun(run_arguments(request, task), request.run_timeout_s))
+        self._make_run = make_run or (
+            lambda task: NightRun(run_arguments(request, task), request.run_timeout_s, request.run_mark)
+        )
         self._runs = RunLog.open(request.data_root, request.database_url)
         self._stop: int | None = None
         self._job: Job | None = None
@@ -150,7 +150,7 @@ class Watch:
                 yield
             finally:
                 self._end_job()
-                self._memory.save()
+                self._save()
                 self._write_status(up=False)
 
     @contextlib.contextmanager
@@ -234,19 +234,12 @@ class Watch:
         """Tell whether another run works on the night: it may make just these products, so it is waited for."""
         if self._clock() < self._busy_until.get(task.obs_dir, -float("inf")):
             return True
-        try:
-            running = self._runs.running(task.obs_dir) if self._runs.exists() else []
-            busy = is_held(self._request.products / task.obs_dir) or any(
-                run.host == socket.gethostname() for run in running
-            )
-        except FlatcoreError as error:
-            log.warning("%s: %s", task.name, error)
-            busy = True
-        if not busy:
+        busy = who_is_busy(self._request, self._runs, task.obs_dir)
+        if busy is None:
             self._busy_until.pop(task.obs_dir, None)
             return False
         if task.obs_dir not in self._busy_until:
-            log.info("%s: another run is at work here, %s", task.name, "left alone" if once else "waiting for it")
+            log.info("%s: %s, %s", task.name, busy, "left alone" if once else "waiting")
         self._busy_until[task.obs_dir] = self._clock() + BUSY_S
         return True
 
@@ -263,9 +256,7 @@ class Watch:
     def _finish(self, job: Job) -> None:
         job.join()
         self._job = None
-        outcome = job.outcome
-        if outcome is None:
-            outcome = RunOutcome("crashed", 1, {}, "the watcher itself failed at it, see above", 0.0)
+        outcome = job.outcome or RunOutcome("crashed", 1, {}, "ended without a word", 0.0)
         self._endings[job.task.obs_dir, job.task.kind] = outcome.ending
         wait_s = self._sets.end(job.task, outcome)
         tell_end(job.task, outcome, wait_s)

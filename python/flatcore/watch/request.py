@@ -88,3 +88,8 @@ class WatchRequest:
     def state_file(self) -> Path:
         """File with what the watcher remembers."""
         return self.data_root / "log" / "watch.json" if self.state is None else self.state.absolute()
+
+    @property
+    def run_mark(self) -> Path:
+        """File that a run of this watcher holds as long as it lives."""
+        return self.state_file.with_name(f".{self.state_file.name}.run")

@@ -11,7 +11,10 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+from flatcore.watch.alone import held_mark
 
 Ending = Literal["done", "failed-qc", "error", "crashed", "stopped"]
 
@@ -76,12 +79,15 @@ class NightRun:
         Of ``flatcore``.
     timeout_s
         A run that takes longer is ended [s].
+    mark
+        File that the process holds as long as it lives, whatever becomes of the watcher.
     """
 
-    def __init__(self, arguments: Sequence[str], timeout_s: float) -> None:
+    def __init__(self, arguments: Sequence[str], timeout_s: float, mark: Path) -> None:
         # Without -P a folder called flatcore in the working directory would be run.
         self._command = [sys.executable, "-P", "-m", "flatcore", *arguments]
         self._timeout_s = timeout_s
+        self._mark = mark
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
         self._lock = threading.Lock()
@@ -93,14 +99,16 @@ class NightRun:
             if self._stopped:
                 return RunOutcome("stopped", 0, {}, "stopped before it began", 0.0)
             try:
-                # A session of its own: Ctrl-C at the terminal is for the watcher, which hands it on.
-                self._process = subprocess.Popen(
-                    self._command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,
-                )
+                with held_mark(self._mark) as mark:
+                    # A session of its own: Ctrl-C at the terminal is for the watcher, which hands it on.
+                    self._process = subprocess.Popen(
+                        self._command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        start_new_session=True,
+                        pass_fds=(mark,),
+                    )
             except OSError as error:
                 return RunOutcome("crashed", 1, {}, f"cannot be started: {error}", 0.0)
         late = False

@@ -109,15 +109,18 @@ class Changes:
             if not self._tree.is_dir():
                 self._ended.wait(ABSENT_S)
                 continue
-            listens = False
+            # The system names what it watches, not the link that leads there.
+            real, listens = self._tree.resolve(), False
             try:
                 for changes in watchfiles.watch(
-                    self._tree, watch_filter=None, step=50, debounce=GATHER_MS, rust_timeout=TURN_MS,
+                    real, watch_filter=None, step=50, debounce=GATHER_MS, rust_timeout=TURN_MS,
                     stop_event=self._ended, yield_on_timeout=True, raise_interrupt=False, force_polling=False,
                     ignore_permission_denied=True,
                 ):  # fmt: skip
                     # What came before anybody listened was not heard of.
-                    heard = {Path(path) for _, path in changes} if listens else {self._tree}
+                    heard = (
+                        {self._tree / os.path.relpath(path, real) for _, path in changes} if listens else {self._tree}
+                    )
                     listens = True
                     if heard:
                         self._tell(heard)
