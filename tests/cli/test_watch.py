@@ -138,7 +138,7 @@ def test_frames_copied_in_slowly_run_once_after_the_last(empty, how, tmp_path):
     assert f'flatcore_watch_runs_total{{tree="{root / "tmp"}",status="done"}} 1\n' in text
     assert f'flatcore_watch_up{{tree="{root / "tmp"}"}} 0\n' in text
     lines = said(root)
-    assert f"{OBS_DIR} FLAT_FLAT: 4 frames, complete: 1.5 s of quiet; running" in lines
+    assert f"{OBS_DIR} FLAT_FLAT: 4 frames, complete by 1.5 s of quiet; running" in lines
     assert f"{OBS_DIR} FLAT_FLAT: done in" in lines and "Traceback" not in lines and "warning" not in lines
 
 

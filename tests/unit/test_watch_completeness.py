@@ -24,7 +24,7 @@ def test_number_needs_to_settle_only():
     assert not decide(rules, view(whole=4, quiet_s=599.0)).complete
     assert decide(rules, view(whole=4, quiet_s=599.0)).again_s == pytest.approx(1.0)
     assert not decide(rules, view(whole=5, quiet_s=1.9)).complete
-    assert decide(rules, view(whole=5, quiet_s=2.0)).why == "5 frames"
+    assert decide(rules, view(whole=5, quiet_s=2.0)).why == "number (5 expected)"
     assert decide(rules, view(whole=6, quiet_s=2.0)).complete
     assert decide(rules, view(whole=4, quiet_s=600.0)).why == "600 s of quiet"
 

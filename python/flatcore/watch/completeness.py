@@ -119,7 +119,7 @@ def _wants(rules: Rules, view: SetView) -> list[tuple[float, str]]:
         if view.marker is not None:
             wants.append((rules.settle_s, f"end marker {view.marker}"))
         if rules.expect is not None and view.whole >= rules.expect:
-            wants.append((rules.settle_s, f"{view.whole} frames"))
+            wants.append((rules.settle_s, f"number ({rules.expect} expected)"))
     return wants
 
 

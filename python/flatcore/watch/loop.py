@@ -143,7 +143,7 @@ class Watch:
             self._memory.believe(self._runs.made() if self._runs.exists() else ())
             if request.retry_failed:
                 self._memory.forget_failures()
-            self._observer = Observer(request, self._memory, self._clock, self._wall)
+            self._observer = Observer(request, self._memory, self._clock, self._wall, lambda: self._stop is not None)
             self._sets = Sets(request, self._memory, once, self._clock, self._wall)
             self._sets.look_at_calibrations()
             try:

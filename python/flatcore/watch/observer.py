@@ -44,6 +44,8 @@ class Observer:
         Tells of which nights nothing is left to do.
     clock, wall
         Seconds that nobody sets, and since 1970.
+    told_to_end
+        Asked between nights: a first look at a large tree takes minutes.
 
     Attributes
     ----------
@@ -58,8 +60,14 @@ class Observer:
     """
 
     def __init__(
-        self, request: WatchRequest, memory: Memory, clock: Callable[[], float], wall: Callable[[], float]
+        self,
+        request: WatchRequest,
+        memory: Memory,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        told_to_end: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._told_to_end = told_to_end
         self._request, self._memory, self._clock, self._wall = request, memory, clock, wall
         self.trackers: dict[str, NightTracker] = {}
         self.linked: set[str] = set()
@@ -85,6 +93,8 @@ class Observer:
                 self._forget(name)
         self.linked = {night.name for night in nights if night.linked}
         for night in nights:
+            if self._told_to_end():
+                return
             if not self._sleeps_on(night):
                 self._look(night)
         self.looked_at = self._wall()

@@ -104,7 +104,7 @@ class Sets:
         settle_s = rules.settle_s if rules.quiet_s is None else min(rules.settle_s, rules.quiet_s)
         if quiet_s < settle_s:
             # No use in reading files that change under the reader.
-            return Standing(replace(status, why="frames are coming"), None, settle_s - quiet_s, "coming")
+            return Standing(replace(status, why="changed just now"), None, settle_s - quiet_s, "coming")
         faults = tracker.faults(frames)
         # A look into files may have told what they are.
         frames = tracker.sets()[frames.kind]
@@ -116,7 +116,7 @@ class Sets:
         attempt = failed.attempts + 1 if failed is not None and same else 1
         begun = entry.begun == frames.contents
         task = Task(tracker.name, frames.kind, whole, frames.contents, faults, begun, attempt)
-        return Standing(replace(status, why=f"complete: {decision.why}"), task, None, "complete")
+        return Standing(replace(status, why=f"complete by {decision.why}"), task, None, "complete")
 
     def _decide(
         self, tracker: NightTracker, frames: FrameSet, faults: dict[str, str], quiet_s: float, late: bool

@@ -25,7 +25,7 @@ def tell_begin(task: Task, standings: Sequence[Standing]) -> None:
 
 def tell_end(task: Task, outcome: RunOutcome, wait_s: float | None) -> None:
     """Say how a run ended, and what will be done about it."""
-    for line in outcome.warnings:
+    for line in outcome.warnings if outcome.ending != "stopped" else ():
         log.warning("%s: %s", task.name, _message(line))
     took = f"in {outcome.seconds:.1f} s"
     if outcome.ending == "stopped":
