@@ -19,7 +19,8 @@ ELSEWHERE = {*OF_THE_RUN, "data_root", "database_url", "crunfile", "force_indir"
 
 
 def test_every_option_with_its_default():
-    rows = {line.split("|")[1]: line.split("|")[2].strip() for line in TEXT.splitlines() if line.startswith("| `--")}
+    lines = TEXT.split("## Options")[1].splitlines()
+    rows = {line.split("|")[1]: line.split("|")[2].strip() for line in lines if line.startswith("| `--")}
     for parameter in command.params:
         if parameter.name in ELSEWHERE:
             continue

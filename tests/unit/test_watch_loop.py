@@ -107,6 +107,32 @@ def test_a_night_behind_a_link_is_seen_by_looking(tmp_path):
     assert runs.tasks[0].obs_dir == "n1"
 
 
+def test_on_a_network_disk_it_looks_by_itself(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("flatcore.watch.loop.network_kind", lambda _: "nfs4")
+    monkeypatch.setattr("flatcore.watch.waking.find_spec", lambda _: None)
+    runs = PretendedRuns()
+    with caplog.at_level("INFO", "flatcore"), following(request(tmp_path), runs):
+        write_frame(tmp_path / "tmp" / "n1" / "a.fits")
+        wait_for(lambda: runs.tasks)
+    assert "following, looking every 0.1 s (nfs4)" in caplog.text
+
+
+def test_where_the_system_refuses_to_tell_it_looks_by_itself(tmp_path, monkeypatch, caplog):
+    watchfiles = pytest.importorskip("watchfiles")
+
+    def refuse(*_paths, **_options):
+        raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr(watchfiles, "watch", refuse)
+    (tmp_path / "tmp").mkdir()
+    runs = PretendedRuns()
+    with following(WatchRequest(tmp_path, rules=RULES, poll=False, rescan_s=1e6, poll_interval_s=0.1), runs):
+        time.sleep(0.3)
+        write_frame(tmp_path / "tmp" / "n1" / "a.fits")
+        wait_for(lambda: runs.tasks)
+    assert "the system tells of no changes ([Errno 28] inotify watch limit reached); looking every 0.1 s" in caplog.text
+
+
 def test_a_failure_does_not_end_the_watcher(tmp_path):
     write_frame(tmp_path / "tmp" / "n1" / "a.fits")
     runs = PretendedRuns(failed())

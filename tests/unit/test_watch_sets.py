@@ -307,8 +307,14 @@ def test_failures_are_forgotten_on_demand(bench):
     bench.standings()
     bench.run(bench.stand(60.0).task, failed())
     bench.restart()
+    bench.memory.forget_failures(2)
+    assert bench.stand().task is None
     bench.memory.forget_failures()
-    assert bench.stand(0.0).task is not None
+    task = bench.stand().task
+    bench.run(task, failed("--set x: unknown", status=2))
+    assert bench.stand(1.0).status.state == "failed"
+    bench.memory.forget_failures(2)
+    assert bench.stand().task is not None
 
 
 def test_one_look_takes_the_times_of_the_files(tmp_path):

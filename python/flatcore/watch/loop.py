@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from flatcore.caldb import RunLog
-from flatcore.errors import InputError, OutputError
+from flatcore.errors import InputError, OutputError, UsageError
 from flatcore.watch.alone import AnotherWatcherError, alone, who_is_busy
 from flatcore.watch.jobs import Job, Runs, Task, run_arguments
 from flatcore.watch.memory import Memory
@@ -141,8 +141,8 @@ class Watch:
         with alone(request), self._signals():
             self._memory = Memory.load(request.state_file, request.tree)
             self._memory.believe(self._runs.made() if self._runs.exists() else ())
-            if request.retry_failed:
-                self._memory.forget_failures()
+            # What was wrong with the options may be right with those of now.
+            self._memory.forget_failures(None if request.retry_failed else UsageError.exit_status)
             self._observer = Observer(request, self._memory, self._clock, self._wall, lambda: self._stop is not None)
             self._sets = Sets(request, self._memory, once, self._clock, self._wall)
             self._sets.look_at_calibrations()

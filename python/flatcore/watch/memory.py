@@ -141,12 +141,12 @@ class Memory:
                     entry.made, self.changed = None, True
                     self._settled.pop(night, None)
 
-    def forget_failures(self) -> None:
-        """Let every set that failed be tried again."""
+    def forget_failures(self, exit_status: int | None = None) -> None:
+        """Let every set that failed be tried again, or those whose run had an exit status."""
         for sets in self._sets.values():
             for entry in sets.values():
-                self.changed = self.changed or entry.failed is not None
-                entry.failed = None
+                if entry.failed is not None and exit_status in (None, entry.failed.exit_status):
+                    entry.failed, self.changed = None, True
 
     def save(self) -> None:
         """Write the file.

@@ -187,7 +187,7 @@ class Sets:
             totals.runs[outcome.ending] = totals.runs.get(outcome.ending, 0) + 1
             totals.last_run_s = round(outcome.seconds, 3)
         if outcome.made:
-            entry.made = Made(task.contents, str(outcome.summary["pid"]), outcome.ending)
+            entry.made = Made(task.contents, str(outcome.summary.get("pid", "")), outcome.ending)
             entry.failed = None
             if outcome.ending == "done" and not outcome.skipped:
                 totals.last_success = self._wall()
