@@ -296,4 +296,3 @@ def test_the_bell_may_be_rung_before_it_is_waited_for():
     assert time.monotonic() - start < 1.0
     waker.wait(0.05)
     assert time.monotonic() - start >= 0.05
-    waker.close()

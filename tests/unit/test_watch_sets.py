@@ -366,6 +366,21 @@ def test_a_tree_that_is_away_for_a_while_changes_nothing(bench):
     assert bench.observer.missing is None
 
 
+def test_a_folder_that_does_not_answer_changes_nothing(bench, monkeypatch, caplog):
+    fill(bench)
+    bench.standings()
+
+    def stale(_folder):
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("flatcore.watch.observer.list_folder", stale)
+        for _ in range(5):
+            bench.standings(5.0)
+    assert caplog.text.count("cannot be read now: [Errno 116]") == 1
+    assert bench.stand(35.0).task is not None
+
+
 def test_looking_where_something_changed(bench):
     paths = fill(bench)
     fill(bench, night="n2")

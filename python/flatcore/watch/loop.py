@@ -16,6 +16,7 @@ from flatcore.watch.alone import AnotherWatcherError, alone, who_is_busy
 from flatcore.watch.jobs import Job, Runs, Task, run_arguments
 from flatcore.watch.memory import Memory
 from flatcore.watch.mounts import network_kind
+from flatcore.watch.nagging import Nagging
 from flatcore.watch.observer import Observer
 from flatcore.watch.request import WatchRequest
 from flatcore.watch.runner import NightRun, RunOutcome
@@ -64,6 +65,7 @@ class Watch:
         self._stop: int | None = None
         self._job: Job | None = None
         self._waker = Waker()
+        self._nagging = Nagging()
         self._changes: Changes | None = None
         self._standings: dict[str, list[Standing]] = {}
         self._busy_until: dict[str, float] = {}
@@ -249,7 +251,7 @@ class Watch:
             self._sets.begin(task)
         except OutputError as error:
             # Without a state file a night may be told of twice, but it is not lost; a full disk is told by the run too.
-            log.warning("%s", error)
+            self._nagging.warn("state", str(error))
         self._job = Job(task, self._request, self._make_run(task), self._waker.ring)
         self._job.start()
 
@@ -277,8 +279,9 @@ class Watch:
         self._saved_at = self._clock()
         try:
             self._memory.save()
+            self._nagging.cured("state")
         except OutputError as error:
-            log.warning("%s", error)
+            self._nagging.warn("state", str(error))
 
     def _write_status(self, up: bool) -> None:
         observer, changes = self._observer, "polling" if self._changes is None else "events"

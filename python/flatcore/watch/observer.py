@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flatcore.watch.memory import Memory
+from flatcore.watch.nagging import Nagging
 from flatcore.watch.request import WatchRequest
 from flatcore.watch.tracking import NightTracker
 from flatcore.watch.tree import Listing, Night, find_nights, list_folder
@@ -68,6 +69,7 @@ class Observer:
         told_to_end: Callable[[], bool] = lambda: False,
     ) -> None:
         self._told_to_end = told_to_end
+        self._nagging = Nagging()
         self._request, self._memory, self._clock, self._wall = request, memory, clock, wall
         self.trackers: dict[str, NightTracker] = {}
         self.linked: set[str] = set()
@@ -153,8 +155,9 @@ class Observer:
             return
         except OSError as error:
             # A network disk that does not answer is no reason to take its nights for changed.
-            log.warning("%s: cannot be read now: %s", night.folder, error)
+            self._nagging.warn(night.name, f"{night.folder}: cannot be read now: {error}")
             return
+        self._nagging.cured(night.name)
         tracker = self.trackers.get(night.name)
         if tracker is None:
             if self._may_sleep(night.name, listing):

@@ -11,6 +11,7 @@ from flatcore.watch.completeness import Decision, SetView, decide
 from flatcore.watch.failures import calibrations_digest, wait_after
 from flatcore.watch.jobs import Task
 from flatcore.watch.memory import Failed, Made, Memory, SetMemory
+from flatcore.watch.nagging import Nagging
 from flatcore.watch.request import WatchRequest
 from flatcore.watch.runner import RunOutcome
 from flatcore.watch.status import SetStatus, State
@@ -68,14 +69,16 @@ class Sets:
         self._known: set[tuple[str, str]] = set()
         self._told: dict[tuple[str, str], tuple[int, str]] = {}
         self._calibrations: str | None = None
+        self._nagging = Nagging()
 
     def look_at_calibrations(self) -> None:
         """Take notice of the calibrations: where they have changed, sets that failed are tried again."""
         try:
             self._calibrations = calibrations_digest(self._request)
+            self._nagging.cured("calibrations")
         except FlatcoreError as error:
             # A database that does not answer has not changed.
-            log.warning("%s", error)
+            self._nagging.warn("calibrations", str(error))
 
     def stand(self, tracker: NightTracker) -> list[Standing]:
         """Tell how it stands with a night's sets, by kind; and remember where nothing is left to do."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Literal
 from flatcore.errors import OutputError
 from flatcore.version import VERSION
 from flatcore.watch.memory import COUNTED, Totals
+from flatcore.watch.nagging import Nagging
 from flatcore.writing import replacing
-
-log = logging.getLogger("flatcore")
 
 State = Literal["waiting", "running", "done", "failed-qc", "failed"]
 # The file is written at least so often [s].
@@ -82,6 +80,7 @@ class StatusFile:
         self._path = None if path is None else path.absolute()
         self._shown: tuple[bool, bool, tuple[SetStatus, ...]] | None = None
         self._written = 0.0
+        self._nagging = Nagging()
 
     def write(self, snapshot: Snapshot) -> None:
         """Write the file in the form that its name asks for, whole or not at all; a disk that refuses is a warning."""
@@ -96,8 +95,9 @@ class StatusFile:
                 temporary.write_text(text, encoding="utf-8")
                 # Whoever collects it is another user.
                 temporary.chmod(0o644)
+            self._nagging.cured("status")
         except OutputError as error:
-            log.warning("%s", error)
+            self._nagging.warn("status", str(error))
         self._shown, self._written = shown, snapshot.written
 
 

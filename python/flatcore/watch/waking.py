@@ -8,6 +8,7 @@ import os
 import queue
 import select
 import threading
+import weakref
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,8 @@ class Waker:
         self._out, self._in = os.pipe()
         os.set_blocking(self._out, False)
         os.set_blocking(self._in, False)
+        # Not before nobody can ring any more: the number may be another file's by then.
+        weakref.finalize(self, _close, self._out, self._in)
 
     def ring(self) -> None:
         """Wake who waits, or who will."""
@@ -48,10 +51,10 @@ class Waker:
             while os.read(self._out, 4096):
                 pass
 
-    def close(self) -> None:
-        """Give the pipe back; nobody may ring any more."""
-        os.close(self._in)
-        os.close(self._out)
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def check_watchfiles() -> None:
