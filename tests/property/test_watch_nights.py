@@ -47,8 +47,10 @@ class Night:
         elif event == "fails":
             self.fails = True
         elif event != "look":
+            before = sorted(self.folder.iterdir()), self.stamp
             self.change(event, what)
-            self.changed_at = self.bench.clock.now
+            if (sorted(self.folder.iterdir()), self.stamp) != before:
+                self.changed_at = self.bench.clock.now
         self.look()
 
     def change(self, event, name):
