@@ -36,14 +36,17 @@ def empty(night, tmp_path):
 
 @contextlib.contextmanager
 def watching(root, *options):
-    """A watcher in a process of its own; killed at the end if nobody ended it before."""
+    """A watcher in a process of its own, that has begun; killed at the end if nobody ended it before."""
     log = root.parent / "watcher.log"
-    with log.open("a") as said:
+    log.touch()
+    before = log.read_text().count(": following, ")
+    with log.open("a") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "flatcore", "watch", "--data-root", str(root), *map(str, options)],
-            stdout=subprocess.PIPE, stderr=said, text=True,
+            stdout=subprocess.PIPE, stderr=file, text=True,
         )  # fmt: skip
     try:
+        wait_for(lambda: log.read_text().count(": following, ") > before, "it does not begin", process)
         yield process
     finally:
         process.kill()
@@ -123,7 +126,7 @@ def test_frames_copied_in_slowly_run_once_after_the_last(empty, how, tmp_path):
         end(process)
     # A restart, and the same is not run again; nor is it by cron.
     with watching(root, *options) as process:
-        time.sleep(2.5)
+        time.sleep(2.0)
         end(process)
     assert run("watch", "--data-root", root, "--once", "--quiet-time", "0") == 0
     (record,) = records(root)

@@ -55,7 +55,7 @@ def test_a_night_that_comes_while_it_is_watched(tmp_path, poll):
     if not poll:
         pytest.importorskip("watchfiles")
     runs = PretendedRuns()
-    with following(request(tmp_path, poll=poll), runs):
+    with following(request(tmp_path, rules=Rules(quiet_s=1.5, settle_s=0.1), poll=poll), runs):
         time.sleep(0.3)
         # The tree, too, may come later.
         for i in (2, 0, 1):
@@ -63,7 +63,7 @@ def test_a_night_that_comes_while_it_is_watched(tmp_path, poll):
             time.sleep(0.15)
         assert runs.tasks == []
         wait_for(lambda: runs.tasks)
-        time.sleep(0.8)
+        time.sleep(1.0)
         assert [[path.name for path in task.files] for task in runs.tasks] == [["0.fits", "1.fits", "2.fits"]]
         write_frame(tmp_path / "tmp" / "n1" / "3.fits")
         wait_for(lambda: len(runs.tasks) == 2)
@@ -180,7 +180,6 @@ def test_hooks_are_called_once_for_every_end(tmp_path):
     asked = request(
         tmp_path, on_done=(sys.executable, "-c", write), on_fail=(sys.executable, "-c", write + "; exit(3)")
     )
-    assert Watch(asked, runs).once() == 0
     time.sleep(0.5)
     assert Watch(asked, runs).once() == 3
     assert out.read_text() == "done{error{failed-qc{"
@@ -210,21 +209,17 @@ def test_once_ends_like_the_worst(tmp_path, outcomes, status):
 def test_once_leaves_what_is_not_complete(tmp_path):
     write_frame(tmp_path / "tmp" / "n1" / "a.fits")
     runs = PretendedRuns(log=RunLog.open(tmp_path))
-    rules = Rules(quiet_s=1.0, settle_s=0.1)
-    assert Watch(request(tmp_path, rules=rules), runs).once() == 0
-    assert runs.tasks == []
-    time.sleep(1.0)
-    assert Watch(request(tmp_path, rules=rules), runs).once() == 0
-    assert len(runs.tasks) == 1
-    assert Watch(request(tmp_path, rules=rules), runs).once() == 0
-    assert len(runs.tasks) == 1
+    for quiet_s, ran in ((3600.0, 0), (0.0, 1), (0.0, 1)):
+        asked = request(tmp_path, rules=Rules(quiet_s=quiet_s, settle_s=0.1))
+        assert Watch(asked, runs).once() == 0
+        assert len(runs.tasks) == ran
 
 
 def test_two_watchers_do_not_follow_one_tree(tmp_path, caplog):
     asked = request(tmp_path, poll=True)
     with following(asked, PretendedRuns()):
-        wait_for((tmp_path / "log").is_dir)
-        time.sleep(0.2)
+        wait_for((tmp_path / "log" / ".watch.json.lock").exists)
+        time.sleep(0.5)
         with pytest.raises(InputError, match="another watcher follows it"):
             Watch(asked, PretendedRuns()).follow()
         # What cron starts while the one before is at work has nothing to do.
@@ -258,12 +253,12 @@ def test_a_night_that_another_run_works_on_is_waited_for(tmp_path, monkeypatch):
 def test_the_status_file_follows(tmp_path):
     status = tmp_path / "s.json"
     write_frame(tmp_path / "tmp" / "n1" / "a.fits")
-    runs = PretendedRuns(hold=1.0)
+    runs = PretendedRuns(hold=2.0)
 
     def nights():
         return json.loads(status.read_text())["nights"] if status.exists() else {}
 
-    with following(request(tmp_path, poll=True, status=status), runs):
+    with following(request(tmp_path, rules=Rules(quiet_s=2.0), poll=True, status=status), runs):
         wait_for(lambda: nights().get("waiting"))
         wait_for(lambda: nights().get("running"))
         wait_for(lambda: nights().get("done"))
