@@ -21,6 +21,7 @@ from click.exceptions import Exit
 COMMANDS = {
     "run": "Make flat, blaze and extracted products from a night's lamp flats.",
     "process": "Run every night that is new or has changed, on one machine or a cluster.",
+    "watch": "Follow a data root, and run every night once when its flats are complete.",
     "calib": "Add to, look into and keep in order the calibration database.",
     "runs": "List past runs, and show what went into one and came out of it.",
     "report": "Write a page that explains a run, or an index of all runs with trends.",
