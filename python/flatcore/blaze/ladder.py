@@ -23,7 +23,6 @@ from flatcore.blaze.rungs import (
     sinc2_candidate,
     spline_candidate,
 )
-from flatcore.blaze.together import with_global_model
 from flatcore.blaze.trial import Trial, fit_of
 from flatcore.instrument import Blaze
 from flatcore.settings import BlazeSettings
@@ -114,6 +113,8 @@ def fit_orders(
         fits = tuple(pool.map(finish, range(len(orders))))
         if settings.model == "order":
             return fits
+        from flatcore.blaze.together import with_global_model  # noqa: PLC0415 - only where it is asked for
+
         return with_global_model(orders, fits, blaze, settings, ladder.why_not)
 
 

@@ -59,7 +59,9 @@ def own_start(order: Order) -> Vector:
     with np.errstate(invalid="ignore"):
         bright = order.x[order.filtered > order.p95]
         wide = int(np.count_nonzero(order.flux > order.p95 / 2))
-    centre = float(np.median(bright)) if bright.size else float(np.median(order.columns))
+    # Columns ascend: their median needs no sorting.
+    bright = bright if bright.size else order.columns
+    centre = float(bright[(bright.size - 1) // 2] + bright[bright.size // 2]) / 2.0
     return np.array([order.p95, 2.0 * max(wide, 1), centre, 0.0, 0.0, 0.0])
 
 
