@@ -215,9 +215,10 @@ class _Fit:
 
     def jacobian_rows(self, values: Vector) -> Vector:
         """Give the derivatives of :meth:`residual_rows`."""
-        rows: Vector = sinc2_jacobian(self.columns, self.parameters(values))[:, self.free]
-        scaled: Vector = rows * (self.scale / self.start[0])
-        return scaled
+        rows: Vector = sinc2_jacobian(self.columns, self.parameters(values))
+        rows = rows if self.free.all() else rows[:, self.free]
+        rows *= self.scale / self.start[0]
+        return rows
 
     def solve_rows(self, weights: Vector, loss: Loss, soft: float) -> OptimizeResult:
         """Fit with weights or a robust loss, which need every row."""
@@ -259,7 +260,8 @@ class _Fit:
         _, singular, rotation = np.linalg.svd(reduced, full_matrices=False)
         usable = singular > singular[0] * np.finfo(float).eps * self.columns.size
         inverse = rotation[usable].T / singular[usable]
-        rows = self.jacobian_rows(values) * (np.square(weights) * np.sqrt(variance) / self.start[0])[:, None]
+        rows = self.jacobian_rows(values)
+        rows *= (np.square(weights) * np.sqrt(variance) / self.start[0])[:, None]
         middle = inverse.T @ (rows.T @ rows) @ inverse
         covariance: NDArray[np.float64] = inverse @ middle @ inverse.T * (self.scale[:, None] * self.scale)
         return covariance

@@ -107,8 +107,11 @@ def sinc2_candidate(order: Order, rung: Rung, start: Vector, loss: Loss) -> Cand
         return no_candidate(order, rung, loss, found.problem, found.evaluations)
     errors = np.zeros(6)
     errors[free] = np.sqrt(np.maximum(np.diag(found.covariance), 0.0))
-    slopes = sinc2_jacobian(order.x, found.parameters)[:, free]
-    variance = np.maximum(((slopes @ found.covariance) * slopes).sum(axis=1), 0.0)
+    slopes = sinc2_jacobian(order.x, found.parameters)
+    slopes = slopes if free.all() else slopes[:, free]
+    products = slopes @ found.covariance
+    products *= slopes
+    variance = np.maximum(products.sum(axis=1), 0.0)
     return candidate_of_sinc2(
         order,
         found.parameters,
