@@ -81,9 +81,9 @@ def main(args: list[str] | None = None) -> None:
 
 def _prepare_process() -> None:
     """Settle what concerns the whole process, before a command and its libraries are imported."""
-    # Imports make some hundred thousand objects that stay: looking through them for garbage again and again takes
-    # longer than many a night's work.
-    gc.set_threshold(100_000, 20, 20)
+    # Imports make a hundred and forty thousand objects that stay: looking through them for garbage takes longer than
+    # many a night's work. A plain run never makes so many that it has to.
+    gc.set_threshold(500_000, 20, 20)
     # The one who uses linear algebra here solves problems of a few numbers; threads would only wait for one another.
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
