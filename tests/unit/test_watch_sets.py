@@ -396,6 +396,25 @@ def test_looking_where_something_changed(bench):
     assert set(bench.observer.trackers) == {"n1", "n2", "n3"}
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_night_that_sleeps_is_woken_by_a_change_in_place(bench, everywhere):
+    paths = fill(bench)
+    bench.standings()
+    bench.run(bench.stand(60.0).task)
+    bench.standings(1.0)
+    bench.restart()
+    bench.clock.now += 10 * DAY_S
+    bench.clock.wall = lambda: paths[0].stat().st_ctime + 10 * DAY_S
+    bench._wake()
+    assert bench.standings() == {}
+    paths[0].write_bytes(paths[0].read_bytes())
+    # Its folder is as it was, so that a look at everything passes over it ...
+    assert bench.standings(10.0) == {}
+    # ... unless the system tells of the change.
+    bench.observer.look_where({paths[0]}, everywhere)
+    assert set(bench.observer.trackers) == {"n1"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -189,7 +189,7 @@ class Watch:
             self._next_look = self._clock()
         if self._clock() >= self._next_look:
             start = self._clock()
-            self._observer.look_everywhere()
+            self._observer.look_where(changed, everywhere=True)
             if any(found.status.state == "failed" for night in self._standings.values() for found in night):
                 self._sets.look_at_calibrations()
             took = self._clock() - start

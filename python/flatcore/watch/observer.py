@@ -107,8 +107,8 @@ class Observer:
             if self._is_wanted(name):
                 self._look(Night(name, self._request.tree / name, name in self.linked))
 
-    def look_where(self, paths: Collection[Path]) -> None:
-        """Look where paths are said to have changed: at their nights, or everywhere where a folder came or went."""
+    def look_where(self, paths: Collection[Path], everywhere: bool = False) -> None:
+        """Look where paths are said to have changed: at their nights, and everywhere where a folder came or went."""
         names = set()
         for path in paths:
             try:
@@ -116,11 +116,12 @@ class Observer:
             except ValueError:
                 # The tree itself.
                 name = "."
-            if not self._knows(name) or self._knows(f"{name}/{path.name}") or path.is_dir():
-                self.look_everywhere()
-                return
+            everywhere = everywhere or not self._knows(name) or self._knows(f"{name}/{path.name}") or path.is_dir()
             names.add(name)
-        self.look_at(names)
+        if everywhere:
+            self.look_everywhere()
+        # These also where all was looked at: that passes over nights that seem to sleep.
+        self.look_at({name for name in names if self._knows(name)})
 
     @property
     def settled(self) -> int:
