@@ -86,8 +86,7 @@ def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
                 dashboard_address=f"{LOCAL}:0",
                 local_directory=workers.folder,
                 silence_logs=logging.CRITICAL,
-                # For workers that are begun later, in place of those that died.
-                preload="flatcore.nights.deaf",
+                preload="flatcore.nights.worker",
             )
             stack.enter_context(cluster)
             client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
