@@ -29,6 +29,7 @@ __all__ = [
     "Header",
     "ImageLocation",
     "open_image",
+    "open_images",
     "opened",
     "read_doubles",
     "read_header",
@@ -99,16 +100,58 @@ def open_image(path: Path, scratch: Path | None = None) -> FitsImage:
     InputError
         The file is missing, not FITS, truncated, or holds no two-dimensional image.
     """
+    return open_images(path, [None], scratch)[0]
+
+
+def open_images(path: Path, wanted: Sequence[int | str | None], scratch: Path | None = None) -> tuple[FitsImage, ...]:
+    """Read a file's header and find some of its images.
+
+    Parameters
+    ----------
+    path, scratch
+        As of :func:`open_image`.
+    wanted
+        Indices or names (EXTNAME) of HDUs; None is the first that holds an image.
+
+    Raises
+    ------
+    InputError
+        As of :func:`open_image`; or there is no such HDU, or it holds no image.
+    """
     _check_fits(path)
     plain = _gunzipped(path, scratch) if path.suffix == ".gz" else path
     with opened(plain, path) as hdus:
+        return tuple(_image_of(_hdu_of(hdus, which, path), hdus[0].header, plain, path, scratch) for which in wanted)
+
+
+def _image_of(hdu: Any, primary: Header, plain: Path, path: Path, scratch: Path | None) -> FitsImage:
+    if isinstance(hdu, fits.CompImageHDU):
+        location = _locate(_untiled(hdu, path, scratch), path)
+    else:
+        location = _location(hdu, plain, path)
+    return FitsImage(path, _merged_header(primary, hdu.header), location)
+
+
+def _hdu_of(hdus: Any, which: int | str | None, path: Path) -> Any:
+    """Give the HDU asked for, which must hold an image."""
+    if which is None:
         for hdu in hdus:
-            if isinstance(hdu, fits.CompImageHDU):
-                location = _locate(_untiled(hdu, path, scratch), path)
-                return FitsImage(path, _merged_header(hdus[0].header, hdu.header), location)
-            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
-                return FitsImage(path, _merged_header(hdus[0].header, hdu.header), _location(hdu, plain, path))
-    raise InputError(f"{path}: holds no image")
+            if _holds_image(hdu):
+                return hdu
+        raise InputError(f"{path}: holds no image")
+    names = [str(hdu.name) for hdu in hdus]
+    known = [name.casefold() for name in names]
+    index = known.index(which.casefold()) if isinstance(which, str) and which.casefold() in known else which
+    if isinstance(index, str) or index >= len(names):
+        told = ", ".join(f"{i} {name}".strip() for i, name in enumerate(names))
+        raise InputError(f"{path}: HDU {which!r} is missing, found {told}")
+    if not _holds_image(hdus[index]):
+        raise InputError(f"{path}: HDU {which!r} holds no image of two axes")
+    return hdus[index]
+
+
+def _holds_image(hdu: Any) -> bool:
+    return bool(hdu.is_image and hdu.header.get("NAXIS", 0) >= 2)
 
 
 def read_header(path: Path) -> Header:
@@ -122,7 +165,7 @@ def read_header(path: Path) -> Header:
     _check_fits(path)
     with opened(path, path) as hdus:
         for hdu in hdus:
-            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
+            if _holds_image(hdu):
                 return _merged_header(hdus[0].header, hdu.header)
         return hdus[0].header.copy()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from flatcore import calibrations, products
+from flatcore.assembly import header_with
 from flatcore.caldb import CalibrationDatabase
 from flatcore.clock import Clock
 from flatcore.combine import product_stem
@@ -66,8 +67,9 @@ def prepared(request: NightRequest, clock: Clock, pid: str | None = None) -> Ite
     root = request.data_root
     with tempfile.TemporaryDirectory(prefix="flatcore-") as scratch:
         with clock.stage("frames"):
-            paths = find_frames(request.input_folder, request.files)
-            profile = _profile(request.instrument, paths[0])
+            given = None if request.instrument is None else load_profile(request.instrument)
+            paths = find_frames(request.input_folder, request.files, given.keywords if given else None)
+            profile = _profile(given, paths[0])
             profile, settings = resolve(profile, request.preset, [request.settings], request.assignments)
             _check_box(profile, settings)
             selected = select_frames(paths, profile, settings.input.require_qc, Path(scratch))
@@ -121,11 +123,12 @@ def _refuse_namesakes(selected: FrameSet) -> None:
         by_stem[stem] = frame.path
 
 
-def _profile(instrument: str | Path | None, first: Path) -> Profile:
+def _profile(given: Profile | None, first: Path) -> Profile:
+    """Give the profile named, or else the packaged one that fits the first frame's header."""
     header = read_header(first)
-    if instrument is None:
+    if given is None:
         return profile_for_header(header, first)
-    profile = load_profile(instrument)
-    if not profile.matches(header):
-        log.warning("%s: INSTRUME = %r is not what %s expects", first, header.get("INSTRUME"), profile.name)
-    return profile
+    found = header_with(header, {key: source for key, source in given.keywords.items() if key == "INSTRUME"}, first)
+    if not given.matches(found):
+        log.warning("%s: INSTRUME = %r is not what %s expects", first, found.get("INSTRUME"), given.name)
+    return given
