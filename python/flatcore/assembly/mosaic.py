@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy.signal import savgol_filter
 
 from flatcore.errors import InputError
 from flatcore.instrument import Amplifier, Detector, Region
 
 Image = NDArray[np.float32]
 
-# Lines over which the level of an overscan is averaged: the electronics drift slowly, and a mean over more pixels adds
+# Lines over which the level of an overscan is smoothed: the electronics drift slowly, and a level of more pixels adds
 # less noise of its own.
 SMOOTHED_LINES = 31
 
@@ -70,8 +70,9 @@ def _level(image: Image, amplifier: Amplifier, detector: Detector, named: str) -
 def overscan_level(overscan: Image) -> Image:
     """Level of each row of an overscan.
 
-    The median of each row, which a cosmic ray or a trail of charge does not move, then the running mean of
-    ``SMOOTHED_LINES`` rows, which shrinks at the ends.
+    The median of each row, which a cosmic ray or a trail of charge does not move, then a straight line through
+    ``SMOOTHED_LINES`` rows around each (Savitzky and Golay 1964, Anal. Chem. 36, 1627), through the last ones at the
+    ends.
 
     Parameters
     ----------
@@ -84,11 +85,9 @@ def overscan_level(overscan: Image) -> Image:
         One level per row [ADU].
     """
     medians = np.median(overscan, axis=1).astype(np.float64)
-    size = min(SMOOTHED_LINES, medians.size)
-    window = np.ones(size)
-    total = ndimage.convolve1d(medians, window, mode="constant")
-    count = ndimage.convolve1d(np.ones_like(medians), window, mode="constant")
-    return np.asarray(total / count, dtype=np.float32)
+    size = min(SMOOTHED_LINES, medians.size - 1 + medians.size % 2)
+    smooth = savgol_filter(medians, size, 1, mode="interp") if size > 2 else medians
+    return np.asarray(smooth, dtype=np.float32)
 
 
 def _cut(image: Image, region: Region, named: str) -> Image:

@@ -135,21 +135,31 @@ def _amplified(
         for number, (i, amplifier) in enumerate(amplifiers, start=1):
             gain = amplifier.gain or detector.gain
             pixels = _placed(mosaic, amplifier) * np.float32(detector.gain / gain)
-            bias = detector.bias if amplifier.bias is None else amplifier.bias
-            level = np.full((image.shape[0], 1), bias, dtype=np.float32)
+            level = _level(image.shape, i, options)
             if amplifier.overscan is not None:
-                level[:] = simulated.bias * (1 + BIAS_STEP_SHARE * i)
-                level[:, 0] += BIAS_DRIFT_ADU * np.sin(np.pi * np.arange(image.shape[0]) / image.shape[0])
                 overscan = _slices(amplifier.overscan)
-                image[overscan] = level[overscan[0]]
+                image[overscan] = level[overscan]
                 if noise is not None:
                     shape = image[overscan].shape
                     image[overscan] += noise.normal(0, simulated.readnoise / gain, shape).astype(np.float32)
             data = _slices(amplifier.data)
-            image[data] = pixels + level[data[0]]
+            image[data] = pixels + level[data]
             cards |= _sections(amplifier, gain, "" if len(amplifiers) == 1 else str(number))
         images[hdu] = (image, cards)
     return images
+
+
+def _level(shape: tuple[int, int], number: int, options: SimulationOptions) -> Image:
+    """Bias level of an amplifier on every pixel of its HDU [ADU]; where it has an overscan, it drifts along it."""
+    detector = options.profile.detector
+    amplifier = detector.amplifiers[number]
+    if amplifier.overscan is None:
+        return np.full(shape, detector.bias if amplifier.bias is None else amplifier.bias, dtype=np.float32)
+    by_rows = amplifier.overscan[0][0] <= amplifier.data[0][0] and amplifier.overscan[0][1] >= amplifier.data[0][1]
+    lines = shape[0] if by_rows else shape[1]
+    drift = BIAS_DRIFT_ADU * np.sin(np.pi * np.arange(lines) / lines)
+    level = options.simulated.bias * (1 + BIAS_STEP_SHARE * number) + (drift[:, None] if by_rows else drift[None, :])
+    return np.broadcast_to(level.astype(np.float32), shape)
 
 
 def _placed(mosaic: Image, amplifier: Amplifier) -> Image:
