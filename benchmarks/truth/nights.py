@@ -20,8 +20,8 @@ from flatcore.flat import make_flat
 from flatcore.frames import exposure_of
 from flatcore.images import Image, Transform
 from flatcore.instrument import Profile
+from flatcore.measure import LEAST_COVERAGE
 from flatcore.night import prepared
-from flatcore.recipe import LEAST_COVERAGE
 from flatcore.request import NightRequest
 from flatcore.settings import BlazeSettings, CombineSettings, ExtractSettings, FlatSettings, Settings
 from flatcore.simulate import SimulationOptions, detector, simulate_night

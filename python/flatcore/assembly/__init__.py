@@ -16,14 +16,25 @@ import numpy as np
 from flatcore.assembly.keywords import header_with
 from flatcore.assembly.mosaic import Image, assembled
 from flatcore.errors import InputError
-from flatcore.fitsio import FitsImage, Header, ImageLocation, open_images, read_pixels
+from flatcore.fitsio import FitsImage, Header, ImageLocation, open_images, read_header, read_pixels
 from flatcore.header import required
 from flatcore.instrument import Detector, Profile
 
-__all__ = ["header_with", "open_frame"]
+__all__ = ["frame_header", "header_with", "open_frame"]
 
 # What no longer holds of an image that was put together.
 SECTIONS = ("DATASEC", "BIASSEC", "TRIMSEC", "DETSEC", "CCDSEC", "AMPSEC")
+
+
+def frame_header(path: Path, profile: Profile) -> Header:
+    """Read a raw frame's header with the values that the profile's keywords give.
+
+    Raises
+    ------
+    InputError
+        The file is missing or not FITS, or a keyword that the profile names is missing.
+    """
+    return header_with(read_header(path), profile.keywords, path)
 
 
 def open_frame(path: Path, profile: Profile, scratch: Path | None = None) -> FitsImage:
