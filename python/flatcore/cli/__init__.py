@@ -19,6 +19,7 @@ from click.exceptions import Exit
 
 # Name, module that holds `command`, and the line shown by `flatcore --help`.
 COMMANDS = {
+    "init": "Draft an instrument profile from FITS files never seen before.",
     "run": "Make flat, blaze and extracted products from a night's lamp flats.",
     "calib": "Add to, look into and keep in order the calibration database.",
     "runs": "List past runs, and show what went into one and came out of it.",

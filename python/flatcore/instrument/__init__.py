@@ -1,13 +1,14 @@
 """Instrument profiles: what a spectrograph is, read from TOML and checked value by value."""
 
 from flatcore.instrument.base import explain
-from flatcore.instrument.detector import Amplifier, Detector, Dispersion, Flip, Region, Units
+from flatcore.instrument.detector import Amplifier, Detector, Dispersion, Flip, Hdu, Region, Units
 from flatcore.instrument.keywords import Keywords, Source
 from flatcore.instrument.profile import (
     PACKAGED,
     Profile,
     load_profile,
     profile_for_header,
+    profile_from_table,
     profile_from_text,
     profile_with,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "Dispersion",
     "Fiber",
     "Flip",
+    "Hdu",
     "Input",
     "Keywords",
     "Plot",
@@ -37,6 +39,7 @@ __all__ = [
     "explain",
     "load_profile",
     "profile_for_header",
+    "profile_from_table",
     "profile_from_text",
     "profile_with",
 ]

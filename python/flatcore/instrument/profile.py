@@ -92,6 +92,17 @@ def profile_from_text(text: str, origin: str) -> Profile:
     return _validated(table, origin)
 
 
+def profile_from_table(table: Mapping[str, Any], origin: str) -> Profile:
+    """Make a profile of nested tables as in the TOML form.
+
+    Raises
+    ------
+    UsageError
+        As of :func:`load_profile`.
+    """
+    return _validated(table, origin)
+
+
 def profile_with(profile: Profile, changes: Mapping[str, Any], origin: str) -> Profile:
     """Give the profile with some values replaced.
 
