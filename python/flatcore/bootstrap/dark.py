@@ -17,20 +17,41 @@ from flatcore.images import Image
 class DarkReference:
     """What a frame without light shows.
 
+    Frames of infrared arrays are rates without a bias level: the dark is the median rate. A bias level B [ADU] is in
+    every frame whatever its exposure, so that a rate holds B / EXPTIME of it: the dark current is the darks' rate less
+    B / EXPTIME of theirs, and what is subtracted from flats is that plus B / EXPTIME of theirs.
+
     Attributes
     ----------
-    image
-        Raw rows by columns [ADU/s]; NaN where no frame has a value.
+    shape
+        Raw rows and columns.
     current
-        The dark current alone, without the bias level [ADU/s]; it tells hot pixels. None where it is not known.
-    frames, biases
-        Numbers of dark and of bias frames.
+        Dark current, raw rows by columns [ADU/s]; NaN where no frame has a value. None without dark frames.
+    bias
+        Bias level [ADU]; None without bias frames.
     """
 
-    image: Image
-    current: Image | None
-    frames: int
-    biases: int
+    shape: tuple[int, int]
+    current: Image | None = None
+    bias: Image | None = None
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether nothing is known, and so nothing subtracted."""
+        return self.current is None and self.bias is None
+
+    def image(self, exptime_s: float) -> Image:
+        """What is subtracted from flats of an exposure time [ADU/s]; where there is a bias level, only from those.
+
+        Parameters
+        ----------
+        exptime_s
+            Exposure time of the flats [s].
+        """
+        if self.bias is None:
+            return np.zeros(self.shape, np.float32) if self.current is None else self.current
+        level = self.bias / np.float32(exptime_s)
+        return level if self.current is None else self.current + level
 
 
 def combined_rate(frames: Sequence[FitsImage]) -> Image:
@@ -48,43 +69,21 @@ def combined_rate(frames: Sequence[FitsImage]) -> Image:
 
 
 def dark_reference(
-    shape: tuple[int, int],
-    dark_rate: Image | None,
-    bias_adu: Image | None = None,
-    *,
-    dark_exptime_s: float = 1.0,
-    flat_exptime_s: float = 1.0,
-    frames: int = 0,
-    biases: int = 0,
+    shape: tuple[int, int], rate: Image | None, bias: Image | None = None, dark_exptime_s: float = 1.0
 ) -> DarkReference:
-    """Make the image that is subtracted from the flats [ADU/s].
-
-    Frames of infrared arrays are rates without a bias level: the dark is the median rate. A bias level B [ADU] is in
-    every frame whatever its exposure, so that a rate holds B / EXPTIME of it: with bias frames the dark current is
-    (dark - B / EXPTIME of the darks), and what is subtracted is that plus B / EXPTIME of the flats. The result then
-    serves flats of this EXPTIME only.
+    """Make the dark reference of a night.
 
     Parameters
     ----------
     shape
         Raw rows and columns, for a night without darks and biases.
-    dark_rate
+    rate
         Median of the darks [ADU/s].
-    bias_adu
+    bias
         Median of the biases [ADU].
-    dark_exptime_s, flat_exptime_s
-        Exposure times [s].
-
-    Returns
-    -------
-    DarkReference
-        Zero everywhere without darks and biases.
+    dark_exptime_s
+        Exposure time of the darks [s].
     """
-    if dark_rate is None and bias_adu is None:
-        return DarkReference(np.zeros(shape, np.float32), None, 0, 0)
-    if bias_adu is None:
-        assert dark_rate is not None
-        return DarkReference(dark_rate, dark_rate, frames, 0)
-    current = None if dark_rate is None else dark_rate - bias_adu / np.float32(dark_exptime_s)
-    level = bias_adu / np.float32(flat_exptime_s)
-    return DarkReference(level if current is None else current + level, current, frames, biases)
+    if rate is not None and bias is not None:
+        rate = rate - bias / np.float32(dark_exptime_s)
+    return DarkReference(shape, rate, bias)

@@ -101,21 +101,21 @@ class TiltSettings(_Section):
 
     Attributes
     ----------
-    line_sigmas
-        Noises by which a line rises above its surroundings.
-    half
-        Columns to both sides of a line that its position is measured on [pixels].
+    zones
+        Pieces of an order, along the dispersion, each of which has a tilt of its own.
+    max_error
+        Error of a zone's tilt from which it says nothing [columns per row].
     degree_x, degree_y
         Degrees of the tilt along and across the dispersion.
-    least_lines
-        Lines of a fibre under which no tilt is told.
+    least_zones
+        Good zones under which no tilt is told.
     """
 
-    line_sigmas: Positive = 10.0
-    half: Count = 6
+    zones: Annotated[int, Field(ge=1)] = 16
+    max_error: Positive = 0.02
     degree_x: Annotated[int, Field(ge=0)] = 3
     degree_y: Annotated[int, Field(ge=0)] = 2
-    least_lines: Count = 20
+    least_zones: Count = 24
 
 
 class BootstrapSettings(_Section):

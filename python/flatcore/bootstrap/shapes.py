@@ -63,9 +63,7 @@ class ShapeMap:
     steepest: float
 
 
-def shape_from_traces(
-    orders: Sequence[TracedOrder], shape: tuple[int, int], settings: ShapeSettings, dxmap: Image | None = None
-) -> ShapeMap:
+def shape_from_traces(orders: Sequence[TracedOrder], shape: tuple[int, int], settings: ShapeSettings) -> ShapeMap:
     """Make SHAPEY from traces.
 
     A smooth surface through the departures of all traces from their rows at the middle column tells what lies between
@@ -78,8 +76,6 @@ def shape_from_traces(
         All traces of all fibres.
     shape
         Rows and columns of the detector.
-    dxmap
-        SHAPEX [pixels]; a straight row is where a trace lies after that shift. None is no shift.
 
     Raises
     ------
@@ -92,13 +88,7 @@ def shape_from_traces(
     coefficients = np.array([order.coefficients for order in orders])
     rows = chebyshev.chebval(2 * (nx // 2) / nx - 1, coefficients.T)
     columns = np.arange(nx, dtype=float)
-    x = np.broadcast_to(columns, (len(orders), nx))
-    if dxmap is not None:
-        near = np.clip(np.rint(rows).astype(int), 0, ny - 1)
-        x = x + dxmap[near]
-    departures = np.array(
-        [chebyshev.chebval(2 * at / nx - 1, c) - r for at, c, r in zip(x, coefficients, rows, strict=True)]
-    )
+    departures = chebyshev.chebval(2 * columns / nx - 1, coefficients.T) - rows[:, None]
     first = np.array([order.first for order in orders])
     last = np.array([order.last for order in orders])
     followed = (columns >= first[:, None]) & (columns <= last[:, None])
@@ -110,7 +100,7 @@ def shape_from_traces(
     used = scatter <= max(settings.outlier * 1.4826 * float(np.median(scatter)), NEVER_OUT_PIXELS)
     residuals = _held(residuals, first, last)[used]
     dymap = surface.everywhere() + _between(rows[used], ny).astype(np.float32) @ residuals.astype(np.float32)
-    slopes = np.abs(np.diff(departures, axis=1))[:, :][followed[:, 1:] & used[:, None]]
+    slopes = np.abs(np.diff(departures, axis=1))[followed[:, 1:] & used[:, None]]
     return ShapeMap(
         dymap=np.ascontiguousarray(dymap, np.float32),
         rows=rows,
@@ -118,6 +108,23 @@ def shape_from_traces(
         rms=float(np.sqrt(np.mean((departures - smooth)[followed & used[:, None]] ** 2))),
         steepest=float(slopes.max()) if slopes.size else 0.0,
     )
+
+
+def moved_along(dymap: Image, dxmap: Image) -> Image:
+    """Give SHAPEY for columns that SHAPEX moves: a trace is met where the column comes from.
+
+    Parameters
+    ----------
+    dymap
+        SHAPEY for columns that stay where they are [pixels].
+    dxmap
+        SHAPEX [pixels].
+    """
+    columns = np.arange(dymap.shape[1], dtype=float)
+    moved = np.empty_like(dymap)
+    for row, (dy, dx) in enumerate(zip(dymap, dxmap, strict=True)):
+        moved[row] = np.interp(columns + dx, columns, dy) if dx.any() else dy
+    return moved
 
 
 @dataclass(frozen=True)

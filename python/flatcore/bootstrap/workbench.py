@@ -1,0 +1,406 @@
+"""The calibrations of a night, each made when it is first asked for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flatcore import _core
+from flatcore.bootstrap.badpixels import LEAST_FRAMES, Level, bad_pixels
+from flatcore.bootstrap.dark import DarkReference, combined_rate, dark_reference
+from flatcore.bootstrap.fibers import Illumination, Localisation, share_out
+from flatcore.bootstrap.inputs import FlatGroup, Inputs
+from flatcore.bootstrap.orderprofile import order_profile, strips
+from flatcore.bootstrap.settings import BootstrapSettings
+from flatcore.bootstrap.shapes import ShapeMap, TracedOrder, moved_along, shape_from_traces
+from flatcore.bootstrap.tilt import Slit, TiltMap, measure_tilt
+from flatcore.bootstrap.unlit import unlit_pixels
+from flatcore.calibrate import bounds_in_adu_per_s, subtract_background
+from flatcore.clock import Clock
+from flatcore.combine import combine
+from flatcore.errors import InputError
+from flatcore.fitsio import FitsImage, open_image, read_header, read_mask, read_pixels
+from flatcore.frames import exposure_of
+from flatcore.header import required
+from flatcore.images import CombinedImage, Image, Mask
+from flatcore.instrument import Profile
+from flatcore.localisation import read_traces
+from flatcore.locate import Located, LocateSettings, Trace, locate
+from flatcore.settings import CombineSettings
+from flatcore.stability import check_frames
+
+log = logging.getLogger("flatcore")
+
+# Rows that the curve of an order may climb within the columns of a median before it has to be followed.
+LEAST_CLIMB = 0.5
+
+
+@dataclass
+class Workbench:
+    """A night's frames and all that is made of them.
+
+    Attributes
+    ----------
+    profile, settings, locate_settings
+        Instrument and choices.
+    inputs
+        The frames.
+    lamps
+        Lamps, and the localisations whose traces are taken from their flats.
+    arcs
+        Comb or arc frames.
+    named
+        Files that are used in place of what would be made, by key.
+    scratch
+        Folder for uncompressed copies.
+    clock
+        Takes the time of every stage.
+    warnings
+        What was remarkable.
+    """
+
+    profile: Profile
+    settings: BootstrapSettings
+    locate_settings: LocateSettings
+    inputs: Inputs
+    lamps: tuple[Illumination, ...]
+    arcs: tuple[FitsImage, ...]
+    named: dict[str, tuple[Path, ...]]
+    scratch: Path
+    clock: Clock
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        """Tell the user, once."""
+        if text not in self.warnings:
+            log.warning("%s", text)
+            self.warnings.append(text)
+
+    @cached_property
+    def main(self) -> FlatGroup:
+        """The flats that show bad pixels and lamps' levels: of both fibre channels, if there are such."""
+        return self.inputs.main.get("FLAT_FLAT") or next(iter(self.inputs.main.values()))
+
+    @cached_property
+    def combined(self) -> dict[str, CombinedImage]:
+        """Combined flats by lamp."""
+        with self.clock.stage("combine"):
+            return {lamp: self._combine(group) for lamp, group in self.inputs.main.items()}
+
+    def _combine(self, group: FlatGroup) -> CombinedImage:
+        return combine(group.frames, exposure_of(group.frames[0], self.profile), CombineSettings())
+
+    @cached_property
+    def dark(self) -> DarkReference:
+        """What is subtracted from the flats."""
+        with self.clock.stage("darkref"):
+            shape = self.profile.detector.shape
+            if "DARKREF" in self.named:
+                image = read_pixels(self._opened(self.named["DARKREF"][0], shape))
+                return DarkReference(shape, image if image.any() else None)
+            darks, biases = self.inputs.darks, self.inputs.biases
+            bias = combined_rate(biases) * np.float32(exptime_of(biases)) if biases else None
+            rate = combined_rate(darks) if darks else None
+            return dark_reference(shape, rate, bias, exptime_of(darks) if darks else 1.0)
+
+    @cached_property
+    def electrons(self) -> dict[str, Image]:
+        """Flats by lamp, in the frame of the calibrations, without the dark [electrons]; NaN beyond the bounds."""
+        combined, dark = self.combined, self.dark
+        with self.clock.stage("calibrate"):
+            return {lamp: self._in_electrons(one, dark) for lamp, one in combined.items()}
+
+    def _in_electrons(self, combined: CombinedImage, dark: DarkReference) -> Image:
+        exposure = combined.exposure
+        without_light = None if dark.is_zero else dark.image(exposure.exptime_s)
+        return self._kept(combined.image, exposure.electrons_per_unit, bounds_in_adu_per_s(exposure), without_light)
+
+    def _kept(
+        self, image: Image, factor: float, bounds: tuple[float, float] | None = None, dark: Image | None = None
+    ) -> Image:
+        """Turn and crop a raw image."""
+        detector = self.profile.detector
+        flip_y, flip_x = detector.flip in ("y", "both"), detector.flip in ("x", "both")
+        return _core.to_electrons(
+            image, bounds, dark, flip_y, flip_x, factor, detector.rows, detector.columns, None
+        )
+
+    @cached_property
+    def _scatter(self) -> Image | None:
+        """Median distance of the main flats from their combination [electrons]; None of fewer than three."""
+        frames = self.main.frames
+        if len(frames) < LEAST_FRAMES:
+            self.warn(f"{len(frames)} flats: unstable pixels are not told, and cosmic rays count as bad pixels")
+            return None
+        combined = self.combined[self.main.dprtype]
+        levels = [check.level for check in check_frames(frames, combined, self.profile.qc.max_frame_change)]
+        factors = [1 / level if np.isfinite(level) and level > 0 else 1.0 for level in levels]
+        try:
+            distance = _core.median_distance([f.location.source() for f in frames], factors, combined.image)
+        except OSError as error:
+            raise InputError(str(error)) from error
+        return self._kept(distance, combined.exposure.electrons_per_unit)
+
+    @cached_property
+    def _other_levels(self) -> tuple[Level, ...]:
+        """Flats of other exposure times or levels."""
+        levels = []
+        for group in self.inputs.levels:
+            if group.dprtype != self.main.dprtype:
+                continue
+            if len(group.frames) < LEAST_FRAMES:
+                names = ", ".join(frame.path.name for frame in group.frames)
+                self.warn(f"{names}: fewer than {LEAST_FRAMES} flats of one level do not tell non-linear pixels")
+                continue
+            combined = self._combine(group)
+            image = self._in_electrons(combined, self.dark)
+            levels.append(Level(image, combined.photon_variance, combined.exposure.readnoise_e))
+        return tuple(levels)
+
+    def _bad(self, dymap: Image | None) -> Mask:
+        combined = self.combined[self.main.dprtype]
+        exposure = combined.exposure
+        flat = self.electrons[self.main.dprtype]
+        current = self.dark.current
+        with self.clock.stage("badpix"):
+            return bad_pixels(
+                Level(flat, combined.photon_variance, exposure.readnoise_e),
+                self.settings.badpix,
+                dark=None if current is None else self._kept(current, 1.0),
+                exposure_e=exposure.electrons_per_unit,
+                others=self._other_levels,
+                scatter=self._scatter,
+                dymap=dymap,
+            )
+
+    @cached_property
+    def level_bad(self) -> Mask:
+        """Bad pixels as told by their rows; where orders are steep, only good enough to trace them."""
+        if "BADPIX" in self.named:
+            return read_mask(self._opened(self.named["BADPIX"][0], self.profile.detector.kept_shape))
+        return self._bad(None)
+
+    @cached_property
+    def bad(self) -> Mask:
+        """Bits of bad pixels."""
+        level = self.level_bad
+        if "BADPIX" in self.named or self.shape.steepest * self.settings.badpix.half < LEAST_CLIMB:
+            return level
+        return self._bad(self.shape.dymap)
+
+    def _clean(self, bad: Mask) -> dict[str, Image]:
+        """Flats by lamp with bad pixels NaN."""
+        return {lamp: np.where(bad != 0, np.float32(np.nan), image) for lamp, image in self.electrons.items()}
+
+    def _unlit(self, flats: dict[str, Image]) -> Mask:
+        """Pixels that get light in none of the lamps."""
+        whole = flats.get("FLAT_FLAT")
+        if whole is None:
+            first, *more = flats.values()
+            whole = np.sum([first, *more], axis=0, dtype=np.float32) if more else first
+        with self.clock.stage("unlit"):
+            return unlit_pixels(whole, self.profile.background.box, self.settings.unlit)
+
+    def _without_background(self, flats: dict[str, Image], unlit: Mask) -> dict[str, Image]:
+        with self.clock.stage("background"):
+            background = self.profile.background
+            return {lamp: subtract_background(image, unlit, background).corrected for lamp, image in flats.items()}
+
+    @cached_property
+    def _first_flats(self) -> tuple[Mask, dict[str, Image]]:
+        """Unlit pixels, and flats without their background, as far as they are known before the traces."""
+        flats = self._clean(self.level_bad)
+        unlit = self._unlit(flats)
+        return unlit, self._without_background(flats, unlit)
+
+    @cached_property
+    def _last_flats(self) -> tuple[Mask, dict[str, Image]]:
+        if self.bad is self.level_bad:
+            return self._first_flats
+        flats = self._clean(self.bad)
+        unlit = self._unlit(flats)
+        return unlit, self._without_background(flats, unlit)
+
+    @property
+    def unlit(self) -> Mask:
+        """1 where a pixel gets no light."""
+        return self._last_flats[0]
+
+    @property
+    def flats(self) -> dict[str, Image]:
+        """Flats by lamp, without their background [electrons]; NaN where a pixel is bad."""
+        return self._last_flats[1]
+
+    @cached_property
+    def located(self) -> dict[str, Located]:
+        """What tracing found, by lamp."""
+        flats = self._first_flats[1]
+        found = {}
+        with self.clock.stage("locate"):
+            for lamp in self.lamps:
+                settings = self._settings_for(lamp)
+                try:
+                    found[lamp.dprtype] = locate(flats[lamp.dprtype], settings)
+                except ValueError as error:
+                    raise InputError(f"{self.inputs.main[lamp.dprtype].frames[0].path} and others: {error}") from error
+        return found
+
+    def _settings_for(self, lamp: Illumination) -> LocateSettings:
+        from dataclasses import replace  # noqa: PLC0415
+
+        return replace(self.locate_settings, fibers=lamp.members)
+
+    @cached_property
+    def found(self) -> dict[str, list[Trace]]:
+        """Traces by localisation, as tracing found them; those whose middle lies off the detector are left out."""
+        ny, nx = self.profile.detector.kept_shape
+        found: dict[str, list[Trace]] = {}
+        for lamp in self.lamps:
+            for name, traces in share_out(self.located[lamp.dprtype], lamp).items():
+                middles = [float(rows[0]) for rows in _rows_at(traces, nx // 2, nx)]
+                off = [trace.order for trace, row in zip(traces, middles, strict=True) if not 0 <= row <= ny - 1]
+                if off:
+                    orders = ", ".join(map(str, off))
+                    self.warn(f"fibre {name}: order {orders} crosses the middle column off the detector, and is left out")
+                found[name] = [trace for trace in traces if trace.order not in off]
+                if not found[name]:
+                    raise InputError(f"{lamp.dprtype} flats: no trace of fibre {name} was found")
+        return found
+
+    @cached_property
+    def coefficients(self) -> dict[str, NDArray[np.float64]]:
+        """Chebyshev coefficients of the traces, by localisation."""
+        if "LOC" in self.named:
+            return self._named_traces()
+        return {name: np.array([trace.coefficients for trace in traces]) for name, traces in self.found.items()}
+
+    def _named_traces(self) -> dict[str, NDArray[np.float64]]:
+        names = [one.name for one in self.localisations]
+        traces = {}
+        for path in self.named["LOC"]:
+            header = read_header(path)
+            own = str(header.get("FIBER", "")).strip() or names[0]
+            traces[own] = read_traces(header, path)
+        missing = [name for name in names if name not in traces]
+        if missing:
+            raise InputError(f"--locofile: no file of fibre {', '.join(missing)}; name one for each of {', '.join(names)}")
+        return {name: traces[name] for name in names}
+
+    @property
+    def localisations(self) -> tuple[Localisation, ...]:
+        """Localisations that get light."""
+        return tuple(one for lamp in self.lamps for one in lamp.localisations)
+
+    @cached_property
+    def _level_shape(self) -> ShapeMap:
+        """SHAPEY for columns that stay where they are."""
+        shape = self.profile.detector.kept_shape
+        if "LOC" in self.named:
+            everywhere = [c for own in self.coefficients.values() for c in own]
+            orders = [TracedOrder(c, 0, shape[1] - 1) for c in everywhere]
+        else:
+            orders = [TracedOrder(t.coefficients, t.first, t.last) for own in self.found.values() for t in own]
+        with self.clock.stage("shape"):
+            return shape_from_traces(orders, shape, self.settings.shape)
+
+    @cached_property
+    def shape(self) -> ShapeMap:
+        """SHAPEY for columns that stay where they are."""
+        found = self._level_shape
+        if found.left_out:
+            self.warn(f"{len(found.left_out)} traces lie far from the others' curve and do not count in SHAPEY")
+        return found
+
+    @cached_property
+    def tilt(self) -> TiltMap | None:
+        """SHAPEX; None without comb or arc frames."""
+        if not self.arcs:
+            return None
+        image = self._kept(combined_rate(self.arcs), 1.0, None, self.dark.current)
+        image = np.where(self.bad != 0, np.float32(np.nan), image)
+        with self.clock.stage("tilt"):
+            return measure_tilt(image, self.shape.dymap, self.slits, self.settings.tilt)
+
+    @cached_property
+    def slits(self) -> list[Slit]:
+        """Rows of every straight order of every localisation, from low rows up."""
+        columns = self.profile.detector.kept_shape[1]
+        slits = []
+        for one in self.localisations:
+            rows = np.array(_rows_at_coefficients(self.coefficients[one.name], columns // 2, columns))
+            for own in rows.reshape(-1, one.members):
+                first, last = int(np.ceil(own.min() - one.below)), int(np.floor(own.max() + one.above))
+                slits.append(Slit(float(own.mean()), first, last))
+        return sorted(slits, key=lambda slit: slit.middle)
+
+    @cached_property
+    def dymap(self) -> Image:
+        """SHAPEY [pixels]."""
+        tilt = self.tilt
+        return self.shape.dymap if tilt is None else moved_along(self.shape.dymap, tilt.dxmap)
+
+    @cached_property
+    def dxmap(self) -> Image:
+        """SHAPEX [pixels]."""
+        tilt = self.tilt
+        return np.zeros(self.profile.detector.kept_shape, np.float32) if tilt is None else tilt.dxmap
+
+    @cached_property
+    def profiles(self) -> dict[str, Image]:
+        """Order profiles by localisation, in the frame of the calibrations [electrons]."""
+        flats, traces, dymap = self.flats, self.coefficients, self.shape.dymap
+        reach = self.settings.orderprofile.reach
+        made = {}
+        with self.clock.stage("orderprofile"):
+            for lamp in self.lamps:
+                for one in lamp.localisations:
+                    others = [traces[other.name] for other in lamp.localisations if other is not one]
+                    foreign = np.concatenate(others) if others else np.empty((0, 1))
+                    wanted = strips(
+                        traces[one.name], foreign, one.below + reach, one.above + reach, dymap.shape
+                    )
+                    made[one.name] = order_profile(flats[lamp.dprtype], wanted, dymap, self.settings.orderprofile)
+        return made
+
+    def _opened(self, path: Path, shape: tuple[int, ...]) -> FitsImage:
+        image = open_image(path, self.scratch)
+        if image.location.shape != shape:
+            raise InputError(
+                f"{path}: NAXIS2 x NAXIS1 = {image.location.shape[0]} x {image.location.shape[1]}, "
+                f"expected {shape[0]} x {shape[1]} for {self.profile.name}"
+            )
+        return image
+
+
+def exptime_of(frames: tuple[FitsImage, ...]) -> float:
+    """EXPTIME that frames agree in [s].
+
+    Raises
+    ------
+    InputError
+        They do not.
+    """
+    values = [required(frame.header, "EXPTIME", frame.path) for frame in frames]
+    for frame, value in zip(frames, values, strict=True):
+        if value != values[0]:
+            raise InputError(
+                f"{frame.path}: EXPTIME = {value!r}, but {frames[0].path.name} has {values[0]!r}; frames must agree"
+            )
+    return float(values[0])
+
+
+def _rows_at(traces: list[Trace], column: int, columns: int) -> list[NDArray[np.float64]]:
+    return [np.atleast_1d(row) for row in _rows_at_coefficients([t.coefficients for t in traces], column, columns)]
+
+
+def _rows_at_coefficients(
+    coefficients: list[NDArray[np.float64]] | NDArray[np.float64], column: int, columns: int
+) -> NDArray[np.float64]:
+    from numpy.polynomial import chebyshev  # noqa: PLC0415
+
+    return np.asarray(chebyshev.chebval(2 * column / columns - 1, np.array(coefficients).T), dtype=float)
