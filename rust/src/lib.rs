@@ -28,6 +28,7 @@ pub mod simd;
 pub mod sinc2;
 pub mod spline;
 pub mod straighten;
+pub mod tracing;
 mod triangle;
 pub mod trust_region;
 mod trust_step;
