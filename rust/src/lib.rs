@@ -30,6 +30,7 @@ pub mod sinc2;
 pub mod spline;
 pub mod spread;
 pub mod straighten;
+pub mod tracing;
 mod triangle;
 pub mod trust_region;
 mod trust_step;

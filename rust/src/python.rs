@@ -17,11 +17,12 @@ use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
 use crate::spread::median_distance;
 use crate::straighten::{Linear, straighten};
+use crate::tracing::{column_blocks, straight_profiles};
 use crate::trust_region::Limits;
 use crate::unlit::{UnlitRule, unlit_mask};
 use crate::windows::window_planes;
 use ndarray::ArrayView2;
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -413,6 +414,29 @@ fn py_window_planes<'py>(
     Ok((found.bad.into_pyarray(py), found.off_detector.into_pyarray(py), found.coverage.into_pyarray(py)))
 }
 
+#[pyfunction(name = "column_blocks")]
+fn py_column_blocks<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    width: usize,
+) -> PyResult<(Image<'py>, Image<'py>)> {
+    let image = image.as_array();
+    let found = compute(py, || column_blocks(image, width))?;
+    Ok((found.medians.into_pyarray(py), found.noise.into_pyarray(py)))
+}
+
+#[pyfunction(name = "straight_profiles")]
+fn py_straight_profiles<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    traces: PyReadonlyArray2<'py, f64>,
+    half: usize,
+    width: usize,
+) -> PyResult<Bound<'py, PyArray3<f32>>> {
+    let (image, traces) = (image.as_array(), traces.as_array());
+    Ok(compute(py, || straight_profiles(image, traces, half, width))?.into_pyarray(py))
+}
+
 #[pyfunction(name = "running_nan_median")]
 fn py_running_nan_median<'py>(py: Python<'py>, row: PyReadonlyArray1<'py, f64>, width: usize) -> PyResult<Vector<'py>> {
     let row = row.as_array().to_vec();
@@ -540,6 +564,8 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_extract_orders, module)?)?;
     module.add_function(wrap_pyfunction!(py_extract_direct, module)?)?;
     module.add_function(wrap_pyfunction!(py_window_planes, module)?)?;
+    module.add_function(wrap_pyfunction!(py_column_blocks, module)?)?;
+    module.add_function(wrap_pyfunction!(py_straight_profiles, module)?)?;
     module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
     module.add_function(wrap_pyfunction!(py_box_medians, module)?)?;
