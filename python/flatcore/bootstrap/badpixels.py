@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntFlag
 
@@ -17,6 +18,8 @@ from flatcore.images import Image, Mask
 SIGMAS_PER_MEDIAN_DISTANCE = 1.482602218505602
 # Fewer frames do not tell an unstable pixel from a cosmic ray.
 LEAST_FRAMES = 3
+# Pixels of a sample, rows that are worked on at a time, and threads.
+SAMPLE, BAND_ROWS, THREADS = 1_000_000, 64, 4
 
 
 class Bad(IntFlag):
@@ -36,12 +39,12 @@ class Bad(IntFlag):
 
 
 WORDS: Mapping[Bad, str] = {
-    Bad.DEAD: "dead: far darker than its neighbours",
-    Bad.HOT: "hot: large dark current",
-    Bad.NONLINEAR: "non-linear: its rate depends on the level",
-    Bad.UNSTABLE: "unstable: varies between like frames",
-    Bad.NO_VALUE: "no value: not finite, or beyond the bounds",
-    Bad.BRIGHT: "bright: far brighter than its neighbours",
+    Bad.DEAD: "far darker than its neighbours",
+    Bad.HOT: "large dark current",
+    Bad.NONLINEAR: "rate depends on the level",
+    Bad.UNSTABLE: "varies between like frames",
+    Bad.NO_VALUE: "not finite or out of bounds",
+    Bad.BRIGHT: "far brighter than its neighbours",
 }
 
 
@@ -64,88 +67,125 @@ class Level:
     readnoise_e: float
 
 
-def expected_light(image: Image, half: int, dymap: Image | None = None) -> Image:
-    """Give what each pixel should see: the median of its like in the columns to both sides, itself included.
+def expected_light(image: Image, half: int) -> Image:
+    """Give what each pixel should see: the median of the columns to both sides in its row, itself included."""
+    return _core.row_medians(image, half)
+
+
+def followed_light(image: Image, level: Level, settings: BadPixelSettings, light: Image, dymap: Image) -> Image:
+    """Give what each pixel should see where orders are steep: the median along their curve.
+
+    Only pixels that might be bad are looked at again; for the others the row does.
 
     Parameters
     ----------
-    image
-        Rows by columns.
-    half
-        Columns to each side.
+    light
+        Of :func:`expected_light`.
     dymap
-        SHAPEY [pixels], to follow the curve of orders that are steep; None stays in the row.
+        SHAPEY [pixels].
     """
-    if dymap is None:
-        return _core.row_medians(image, half)
-    return _core.curve_medians(image, dymap, np.ones(image.shape, np.uint8), half)
+
+    def suspects(band: slice) -> Mask:
+        off = np.abs(image[band] - light[band])
+        near = (off > np.float32(0.5 * settings.sigmas) * _noise(light[band], level)) & (
+            off > np.float32(0.5 * (1 - settings.dead)) * light[band]
+        )
+        return near.view(np.uint8)
+
+    wanted = np.concatenate(_by_bands(suspects, image.shape[0]))
+    again = _core.curve_medians(image, dymap, wanted, settings.half)
+    return np.where(wanted != 0, again, light)
 
 
-def bad_pixels(
-    main: Level,
+def steady_bits(
+    level: Level,
+    light: Image,
     settings: BadPixelSettings,
     *,
     dark: Image | None = None,
     exposure_e: float = 1.0,
-    others: Sequence[Level] = (),
     scatter: Image | None = None,
-    dymap: Image | None = None,
 ) -> Mask:
-    """Find the bad pixels.
+    """Find pixels that are bad by themselves: hot, unstable, or without a value.
 
     Parameters
     ----------
-    main
+    level
         The flats.
+    light
+        What each pixel should see [electrons].
     dark
         Dark current [ADU/s], rows by columns; NaN is no value.
     exposure_e
         Electrons of a flat per ADU/s.
-    others
-        Flats of other levels.
     scatter
         Median distance of the frames from their combination [electrons]; None for fewer than three frames.
-    dymap
-        SHAPEY [pixels], where the orders are steep.
 
     Returns
     -------
     ndarray of uint8
-        Bits of :class:`Bad`; 0 is good.
-
-    Raises
-    ------
-    ValueError
-        The shapes differ.
+        Bits of :class:`Bad`.
     """
-    flat = main.image
-    bits = np.zeros(flat.shape, np.uint8)
-    light = expected_light(flat, settings.half, dymap)
-    noise = _noise(light, main)
-    with np.errstate(invalid="ignore", over="ignore"):
-        below = light - flat
-        limit = np.float32(settings.sigmas) * noise
-        # NaN compares as false: a pixel without a value has a bit of its own.
-        _mark(bits, Bad.DEAD, (below > limit) & (flat < np.float32(settings.dead) * light))
-        _mark(bits, Bad.BRIGHT, (-below > limit) & (flat > np.float32(2 - settings.dead) * light))
-        _mark(bits, Bad.NO_VALUE, ~np.isfinite(flat))
+    limit = np.inf if dark is None else hot_limit(dark, settings.hot_sigmas, level.readnoise_e / exposure_e)
+    single = np.float32(1 / np.sqrt(level.photon_variance))
+
+    def mark(band: slice) -> Mask:
+        bits = np.zeros(level.image[band].shape, np.uint8)
+        _mark(bits, Bad.NO_VALUE, ~np.isfinite(level.image[band]))
         if dark is not None:
-            _mark(bits, Bad.HOT, hot(dark, settings.hot_sigmas, main.readnoise_e / exposure_e))
-            _mark(bits, Bad.NO_VALUE, ~np.isfinite(dark))
+            _mark(bits, Bad.NO_VALUE, ~np.isfinite(dark[band]))
+            _mark(bits, Bad.HOT, dark[band] > np.float32(limit))
         if scatter is not None:
-            sigma = np.float32(SIGMAS_PER_MEDIAN_DISTANCE) * scatter
-            expected = noise / np.float32(np.sqrt(main.photon_variance))
-            varies = (sigma > np.float32(settings.unstable_sigmas) * expected) & (
-                sigma > np.float32(settings.unstable) * light
+            sigma = np.float32(SIGMAS_PER_MEDIAN_DISTANCE) * scatter[band]
+            least = np.float32(settings.unstable_sigmas) * single * _noise(light[band], level)
+            _mark(bits, Bad.UNSTABLE, (sigma > least) & (sigma > np.float32(settings.unstable) * light[band]))
+        return bits
+
+    return np.concatenate(_by_bands(mark, level.image.shape[0]))
+
+
+def response_bits(level: Level, light: Image, settings: BadPixelSettings, others: Sequence[tuple[Level, Image]] = ()) -> Mask:
+    """Find pixels that see too little or too much of the light: dead, too bright, or non-linear.
+
+    Parameters
+    ----------
+    level
+        The flats.
+    light
+        What each pixel should see [electrons].
+    others
+        Flats of other levels, each with what its pixels should see.
+
+    Returns
+    -------
+    ndarray of uint8
+        Bits of :class:`Bad`. NaN compares as false: a pixel without a value is not told here.
+    """
+
+    def mark(band: slice) -> Mask:
+        flat, expected = level.image[band], light[band]
+        bits = np.zeros(flat.shape, np.uint8)
+        noise = _noise(expected, level)
+        below, limit = expected - flat, np.float32(settings.sigmas) * noise
+        _mark(bits, Bad.DEAD, (below > limit) & (flat < np.float32(settings.dead) * expected))
+        _mark(bits, Bad.BRIGHT, (-below > limit) & (flat > np.float32(2 - settings.dead) * expected))
+        for other, other_light in others:
+            # Compared on the scale of the main flats, in which their share of the expected light is the same.
+            ratio = expected / other_light[band]
+            departure = np.abs(other.image[band] * ratio - flat)
+            both = np.hypot(noise, _noise(other_light[band], other) * np.abs(ratio))
+            lit = (expected > limit) & (other_light[band] > 0)
+            far = (departure > np.float32(settings.sigmas) * both) & (
+                departure > np.float32(settings.nonlinear) * expected
             )
-            _mark(bits, Bad.UNSTABLE, varies)
-        for other in others:
-            _mark(bits, Bad.NONLINEAR, _disagree(main, light, noise, other, settings, dymap))
-    return bits
+            _mark(bits, Bad.NONLINEAR, lit & far)
+        return bits
+
+    return np.concatenate(_by_bands(mark, level.image.shape[0]))
 
 
-def hot(dark: Image, sigmas: float, harmful: float) -> NDArray[np.bool_]:
-    """Tell the pixels whose dark current is far above the others' and matters.
+def hot_limit(dark: Image, sigmas: float, harmful: float) -> float:
+    """Give the dark current from which a pixel is hot: far above the others', and enough to matter [ADU/s].
 
     Parameters
     ----------
@@ -156,14 +196,13 @@ def hot(dark: Image, sigmas: float, harmful: float) -> NDArray[np.bool_]:
     harmful
         Excess that matters [ADU/s].
     """
-    finite = dark[np.isfinite(dark)]
-    if not finite.size:
-        return np.zeros(dark.shape, bool)
     # A sample tells the spread of millions of pixels well enough.
-    sample = finite[:: max(finite.size // 1_000_000, 1)]
+    sample = dark.ravel()[:: max(dark.size // SAMPLE, 1)]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return float("inf")
     low, middle, high = np.percentile(sample, [15.87, 50.0, 84.13])
-    with np.errstate(invalid="ignore"):
-        return np.asarray(dark > np.float32(middle + max(sigmas * 0.5 * (high - low), harmful)))
+    return float(middle + max(sigmas * 0.5 * (high - low), harmful))
 
 
 def counts(bits: Mask) -> dict[Bad, int]:
@@ -181,20 +220,16 @@ def _noise(light: Image, level: Level) -> Image:
     return np.sqrt(variance, out=variance)
 
 
-def _disagree(
-    main: Level, light: Image, noise: Image, other: Level, settings: BadPixelSettings, dymap: Image | None
-) -> NDArray[np.bool_]:
-    """Tell where the ratio of two levels is not that of the neighbourhood."""
-    other_light = expected_light(other.image, settings.half, dymap)
-    # Compared on the scale of the main flats, in which their share of the expected light is the same.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = light / other_light
-        departure = np.abs(other.image * ratio - main.image)
-        both = np.hypot(noise, _noise(other_light, other) * np.abs(ratio))
-        lit = (light > settings.sigmas * noise) & (other_light > 0)
-        return np.asarray(
-            lit & (departure > np.float32(settings.sigmas) * both) & (departure > np.float32(settings.nonlinear) * light)
-        )
+def _by_bands(work: Callable[[slice], Mask], rows: int) -> list[Mask]:
+    """Do the work on bands of rows that fit a processor's memory, on a few threads."""
+
+    def quiet(band: slice) -> Mask:
+        # NaN is a value like others here, and compares as false.
+        with np.errstate(all="ignore"):
+            return work(band)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(quiet, (slice(start, start + BAND_ROWS) for start in range(0, rows, BAND_ROWS))))
 
 
 def _mark(bits: Mask, kind: Bad, where: NDArray[np.bool_]) -> None:

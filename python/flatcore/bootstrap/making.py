@@ -69,7 +69,7 @@ def _dark(bench: Workbench, _fiber: str) -> Content:
     level = float(np.nanmedian(sample))
     cards["DARKMED"] = (level, "median [ADU/s]")
     made_of = " and ".join(
-        f"{len(frames)} {noun}{'s' * (len(frames) > 1)}{'e' * 0}"
+        f"{len(frames)} {noun}{'s' * (len(frames) > 1)}"
         for frames, noun in ((darks, "dark"), (biases, "bias frame"))
         if frames
     )
@@ -82,7 +82,7 @@ def _badpix(bench: Workbench, _fiber: str) -> Content:
     share = float(np.count_nonzero(bench.bad)) / bench.bad.size
     cards: dict[str, Card] = {"BADSHARE": (share, "share of bad pixels")}
     for number, kind in enumerate(Bad):
-        cards[f"BADB{number}"] = (kind.words, f"meaning of bit {number} (value {kind.value})")
+        cards[f"BADB{number}"] = (kind.name.lower().replace("_", " "), f"bit {number}: {kind.words}")
         cards[f"BADN{number}"] = (found[kind], f"pixels with bit {number}")
     kinds = ", ".join(f"{count} {kind.name.lower().replace('_', ' ')}" for kind, count in found.items() if count)
     figure = f"{share:.3%} bad{f': {kinds}' if kinds else ''}"

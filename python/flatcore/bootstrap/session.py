@@ -252,10 +252,17 @@ def _made(plan: _Plan, pid: str) -> BootstrapResult:
                 files.appear()
     if request.register:
         with bench.clock.stage("database"):
+            files_named = _unregistered(plan)
             plan.database.add_files(
-                staged, pid=pid, reference=request.reference, replace=request.replace or request.force
+                [*staged, *files_named], reference=request.reference, replace=request.replace or request.force
             )
     return _result(plan, pid, tuple(made), skipped=False, registered=request.register)
+
+
+def _unregistered(plan: _Plan) -> list[Path]:
+    """Files that the user named and that a run would not find: they are registered with the rest."""
+    known = {record.sha256 for record in plan.database.records()} if plan.database.exists else set()
+    return [path for paths in plan.bench.named.values() for path in paths if sha256_of(path) not in known]
 
 
 def _result(plan: _Plan, pid: str, made: tuple[Made, ...], *, skipped: bool, registered: bool) -> BootstrapResult:

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore import _core
-from flatcore.bootstrap.badpixels import LEAST_FRAMES, Level, bad_pixels
+from flatcore.bootstrap.badpixels import (
+    LEAST_FRAMES,
+    Level,
+    expected_light,
+    followed_light,
+    response_bits,
+    steady_bits,
+)
 from flatcore.bootstrap.dark import DarkReference, combined_rate, dark_reference
 from flatcore.bootstrap.fibers import Illumination, Localisation, share_out
 from flatcore.bootstrap.inputs import FlatGroup, Inputs
@@ -27,7 +34,7 @@ from flatcore.errors import InputError
 from flatcore.fitsio import FitsImage, open_image, read_header, read_mask, read_pixels
 from flatcore.frames import exposure_of
 from flatcore.header import required
-from flatcore.images import CombinedImage, Image, Mask
+from flatcore.images import BackgroundMaps, CombinedImage, Image, Mask
 from flatcore.instrument import Profile
 from flatcore.localisation import read_traces
 from flatcore.locate import Located, LocateSettings, Trace, locate
@@ -162,20 +169,29 @@ class Workbench:
             levels.append(Level(image, combined.photon_variance, combined.exposure.readnoise_e))
         return tuple(levels)
 
-    def _bad(self, dymap: Image | None) -> Mask:
+    @cached_property
+    def _level(self) -> Level:
         combined = self.combined[self.main.dprtype]
-        exposure = combined.exposure
-        flat = self.electrons[self.main.dprtype]
-        current = self.dark.current
+        return Level(self.electrons[self.main.dprtype], combined.photon_variance, combined.exposure.readnoise_e)
+
+    @cached_property
+    def _light(self) -> Image:
+        """What each pixel of the main flats should see, as told by its row [electrons]."""
+        return expected_light(self._level.image, self.settings.badpix.half)
+
+    @cached_property
+    def _steady(self) -> Mask:
+        """Pixels that are bad by themselves."""
+        level, current, scatter = self._level, self.dark.current, self._scatter
+        exposure = self.combined[self.main.dprtype].exposure
         with self.clock.stage("badpix"):
-            return bad_pixels(
-                Level(flat, combined.photon_variance, exposure.readnoise_e),
+            return steady_bits(
+                level,
+                self._light,
                 self.settings.badpix,
                 dark=None if current is None else self._kept(current, 1.0),
                 exposure_e=exposure.electrons_per_unit,
-                others=self._other_levels,
-                scatter=self._scatter,
-                dymap=dymap,
+                scatter=scatter,
             )
 
     @cached_property
@@ -183,63 +199,60 @@ class Workbench:
         """Bad pixels as told by their rows; where orders are steep, only good enough to trace them."""
         if "BADPIX" in self.named:
             return read_mask(self._opened(self.named["BADPIX"][0], self.profile.detector.kept_shape))
-        return self._bad(None)
+        steady, settings = self._steady, self.settings.badpix
+        with self.clock.stage("badpix"):
+            others = [(other, expected_light(other.image, settings.half)) for other in self._other_levels]
+            return steady | response_bits(self._level, self._light, settings, others)
 
     @cached_property
     def bad(self) -> Mask:
         """Bits of bad pixels."""
-        level = self.level_bad
-        if "BADPIX" in self.named or self.shape.steepest * self.settings.badpix.half < LEAST_CLIMB:
-            return level
-        return self._bad(self.shape.dymap)
+        first, settings = self.level_bad, self.settings.badpix
+        if "BADPIX" in self.named or self.shape.steepest * settings.half < LEAST_CLIMB:
+            return first
+        dymap = self.shape.dymap
+        with self.clock.stage("badpix"):
+            level = self._level
+            light = followed_light(level.image, level, settings, self._light, dymap)
+            others = []
+            for other in self._other_levels:
+                along_row = expected_light(other.image, settings.half)
+                others.append((other, followed_light(other.image, other, settings, along_row, dymap)))
+            return self._steady | response_bits(level, light, settings, others)
 
-    def _clean(self, bad: Mask) -> dict[str, Image]:
-        """Flats by lamp with bad pixels NaN."""
-        return {lamp: np.where(bad != 0, np.float32(np.nan), image) for lamp, image in self.electrons.items()}
-
-    def _unlit(self, flats: dict[str, Image]) -> Mask:
-        """Pixels that get light in none of the lamps."""
+    @cached_property
+    def _first(self) -> tuple[Mask, dict[str, BackgroundMaps]]:
+        """Unlit pixels, and the flats' background, with bad pixels as they are known before the traces."""
+        flats = {lamp: _without(image, self.level_bad) for lamp, image in self.electrons.items()}
         whole = flats.get("FLAT_FLAT")
         if whole is None:
+            # A pixel is unlit where it gets light from none of the lamps.
             first, *more = flats.values()
             whole = np.sum([first, *more], axis=0, dtype=np.float32) if more else first
         with self.clock.stage("unlit"):
-            return unlit_pixels(whole, self.profile.background.box, self.settings.unlit)
-
-    def _without_background(self, flats: dict[str, Image], unlit: Mask) -> dict[str, Image]:
+            unlit = unlit_pixels(whole, self.profile.background.box, self.settings.unlit)
         with self.clock.stage("background"):
             background = self.profile.background
-            return {lamp: subtract_background(image, unlit, background).corrected for lamp, image in flats.items()}
-
-    @cached_property
-    def _first_flats(self) -> tuple[Mask, dict[str, Image]]:
-        """Unlit pixels, and flats without their background, as far as they are known before the traces."""
-        flats = self._clean(self.level_bad)
-        unlit = self._unlit(flats)
-        return unlit, self._without_background(flats, unlit)
-
-    @cached_property
-    def _last_flats(self) -> tuple[Mask, dict[str, Image]]:
-        if self.bad is self.level_bad:
-            return self._first_flats
-        flats = self._clean(self.bad)
-        unlit = self._unlit(flats)
-        return unlit, self._without_background(flats, unlit)
+            return unlit, {lamp: subtract_background(image, unlit, background) for lamp, image in flats.items()}
 
     @property
     def unlit(self) -> Mask:
         """1 where a pixel gets no light."""
-        return self._last_flats[0]
+        return self._first[0]
 
-    @property
+    @cached_property
     def flats(self) -> dict[str, Image]:
         """Flats by lamp, without their background [electrons]; NaN where a pixel is bad."""
-        return self._last_flats[1]
+        maps = self._first[1]
+        if self.bad is self.level_bad:
+            return {lamp: found.corrected for lamp, found in maps.items()}
+        with self.clock.stage("background"):
+            return {lamp: _without(self.electrons[lamp] - found.global_map, self.bad) for lamp, found in maps.items()}
 
     @cached_property
     def located(self) -> dict[str, Located]:
         """What tracing found, by lamp."""
-        flats = self._first_flats[1]
+        flats = {lamp: maps.corrected for lamp, maps in self._first[1].items()}
         found = {}
         with self.clock.stage("locate"):
             for lamp in self.lamps:
@@ -375,6 +388,11 @@ class Workbench:
                 f"expected {shape[0]} x {shape[1]} for {self.profile.name}"
             )
         return image
+
+
+def _without(image: Image, bad: Mask) -> Image:
+    """Give an image in which bad pixels are NaN."""
+    return np.where(bad != 0, np.float32(np.nan), image)
 
 
 def exptime_of(frames: tuple[FitsImage, ...]) -> float:
