@@ -33,6 +33,11 @@ class Bad(IntFlag):
     BRIGHT = 32
 
     @property
+    def title(self) -> str:
+        """Its name, for people."""
+        return str(self.name).lower().replace("_", " ")
+
+    @property
     def words(self) -> str:
         """What the bit says."""
         return WORDS[self]
@@ -90,7 +95,7 @@ def followed_light(image: Image, level: Level, settings: BadPixelSettings, light
         near = (off > np.float32(0.5 * settings.sigmas) * _noise(light[band], level)) & (
             off > np.float32(0.5 * (1 - settings.dead)) * light[band]
         )
-        return near.view(np.uint8)
+        return np.asarray(near, np.uint8)
 
     wanted = np.concatenate(_by_bands(suspects, image.shape[0]))
     again = _core.curve_medians(image, dymap, wanted, settings.half)
@@ -144,7 +149,9 @@ def steady_bits(
     return np.concatenate(_by_bands(mark, level.image.shape[0]))
 
 
-def response_bits(level: Level, light: Image, settings: BadPixelSettings, others: Sequence[tuple[Level, Image]] = ()) -> Mask:
+def response_bits(
+    level: Level, light: Image, settings: BadPixelSettings, others: Sequence[tuple[Level, Image]] = ()
+) -> Mask:
     """Find pixels that see too little or too much of the light: dead, too bright, or non-linear.
 
     Parameters
@@ -206,14 +213,14 @@ def hot_limit(dark: Image, sigmas: float, harmful: float) -> float:
 
 
 def counts(bits: Mask) -> dict[Bad, int]:
-    """Number of pixels of each kind."""
+    """Count the pixels of each kind."""
     found = np.bincount(bits.ravel(), minlength=64)
     codes = np.arange(found.size)
     return {kind: int(found[(codes & kind) != 0].sum()) for kind in Bad}
 
 
 def _noise(light: Image, level: Level) -> Image:
-    """Standard deviation of the combined image where the light is as expected [electrons]."""
+    """Give the standard deviation of the combined image where the light is as expected."""
     variance = np.maximum(light, 0)
     variance += np.float32(level.readnoise_e**2)
     variance *= np.float32(level.photon_variance)

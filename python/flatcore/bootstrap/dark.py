@@ -41,7 +41,7 @@ class DarkReference:
         return self.current is None and self.bias is None
 
     def image(self, exptime_s: float) -> Image:
-        """What is subtracted from flats of an exposure time [ADU/s]; where there is a bias level, only from those.
+        """Give what is subtracted from flats of an exposure time [ADU/s]; with a bias level, from those alone.
 
         Parameters
         ----------

@@ -45,7 +45,7 @@ class Origin:
     fingerprint: str
 
 
-def calibration_hdus(
+def calibration_hdus(  # noqa: PLR0917 - what it is, of what, and from where
     keyname: str,
     fiber: str,
     image: NDArray[Any],

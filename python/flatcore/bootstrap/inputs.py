@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -193,7 +194,7 @@ def _by_level(frames: Sequence[FitsImage], dprtype: str, exptime_s: float, step:
     levels = {frame.path: _level(frame) for frame in frames}
     ordered = sorted(frames, key=lambda frame: levels[frame.path])
     parts: list[list[FitsImage]] = [[ordered[0]]]
-    for before, frame in zip(ordered, ordered[1:], strict=False):
+    for before, frame in pairwise(ordered):
         if levels[frame.path] > step * max(levels[before.path], 0.0):
             parts.append([])
         parts[-1].append(frame)

@@ -52,18 +52,20 @@ def content_of(keyname: str, fiber: str, bench: Workbench) -> Content:
 
 
 def _dark(bench: Workbench, _fiber: str) -> Content:
-    darks, biases = bench.inputs.darks, bench.inputs.biases
-    exptime_s = bench.main.exptime_s
-    image = bench.dark.image(exptime_s)
+    darks, biases = bench.light.inputs.darks, bench.light.inputs.biases
+    exptime_s = bench.light.main.exptime_s
+    image = bench.light.dark.image(exptime_s)
     cards: dict[str, Card] = {
         "DARKNUM": (len(darks), "number of darks"),
         "BIASNUM": (len(biases), "number of biases"),
-        "DARKZERO": (bench.dark.is_zero, "nothing is known of the dark"),
+        "DARKZERO": (bench.light.dark.is_zero, "nothing is known of the dark"),
     }
     if biases:
         cards["DARKFLAT"] = (exptime_s, "EXPTIME of the flats that it serves [s]")
-    if bench.dark.is_zero:
-        return Content(image, bench.main.frames, cards, "zero: no dark frames", {"frames": 0, "median_adu_per_s": 0.0})
+    if bench.light.dark.is_zero:
+        return Content(
+            image, bench.light.main.frames, cards, "zero: no dark frames", {"frames": 0, "median_adu_per_s": 0.0}
+        )
     # A sample tells the median of millions of pixels well enough.
     sample = image.ravel()[:: max(image.size // 1_000_000, 1)]
     level = float(np.nanmedian(sample))
@@ -82,23 +84,23 @@ def _badpix(bench: Workbench, _fiber: str) -> Content:
     share = float(np.count_nonzero(bench.bad)) / bench.bad.size
     cards: dict[str, Card] = {"BADSHARE": (share, "share of bad pixels")}
     for number, kind in enumerate(Bad):
-        cards[f"BADB{number}"] = (kind.name.lower().replace("_", " "), f"bit {number}: {kind.words}")
+        cards[f"BADB{number}"] = (kind.title, f"bit {number}: {kind.words}")
         cards[f"BADN{number}"] = (found[kind], f"pixels with bit {number}")
-    kinds = ", ".join(f"{count} {kind.name.lower().replace('_', ' ')}" for kind, count in found.items() if count)
+    kinds = ", ".join(f"{count} {kind.title}" for kind, count in found.items() if count)
     figure = f"{share:.3%} bad{f': {kinds}' if kinds else ''}"
-    numbers = {"share": share, "pixels": {kind.name.lower(): count for kind, count in found.items()}}
-    return Content(bench.bad, bench.main.frames + bench.inputs.darks, cards, figure, numbers)
+    numbers = {"share": share, "pixels": {kind.title: count for kind, count in found.items()}}
+    return Content(bench.bad, bench.light.main.frames + bench.light.inputs.darks, cards, figure, numbers)
 
 
 def _unlit(bench: Workbench, _fiber: str) -> Content:
     share = float(bench.unlit.mean())
-    box, settings = bench.profile.background.box, bench.settings.unlit
+    box, settings = bench.light.profile.background.box, bench.settings.unlit
     cards: dict[str, Card] = {
         "BKGSHARE": (share, "share of unlit pixels"),
         "BKGBOX": (box, "width of ribbons and running percentile"),
         "BKGPERC": (settings.percent, "percentile"),
     }
-    return Content(bench.unlit, bench.inputs.flats, cards, f"{share:.1%} unlit", {"share": share})
+    return Content(bench.unlit, bench.light.inputs.flats, cards, f"{share:.1%} unlit", {"share": share})
 
 
 def _traces(bench: Workbench, fiber: str) -> Content:
@@ -110,8 +112,8 @@ def _traces(bench: Workbench, fiber: str) -> Content:
     cards = trace_cards(coefficients) | {"LORMS": (float(np.median(rms)), "median rms of the traces [pixel]")}
     figure = f"{orders} orders, rms {np.median(rms):.3f} px, width {np.median([t.fwhm for t in traces]):.1f} px"
     numbers = {"orders": orders, "traces": len(traces), "rms": rms.tolist()}
-    frames = bench.inputs.main[lamp.dprtype].frames
-    columns = bench.profile.detector.kept_shape[1]
+    frames = bench.light.inputs.main[lamp.dprtype].frames
+    columns = bench.light.profile.detector.kept_shape[1]
     return Content(rows_of(coefficients, columns), frames, cards, figure, numbers)
 
 
@@ -124,14 +126,14 @@ def _profile(bench: Workbench, fiber: str) -> Content:
     cards: dict[str, Card] = {"ORDPHALF": (half, "columns to both sides of the median")}
     figure = f"{covered:.1%} of the detector, {empty} pixels without a value"
     return Content(
-        image, bench.inputs.main[lamp.dprtype].frames, cards, figure, {"covered": covered, "without_value": empty}
+        image, bench.light.inputs.main[lamp.dprtype].frames, cards, figure, {"covered": covered, "without_value": empty}
     )
 
 
 def _shapex(bench: Workbench, _fiber: str) -> Content:
     tilt = bench.tilt
     if tilt is None:
-        return Content(bench.dxmap, bench.inputs.flats, {}, "zero: no comb or arc frame", {"zones": 0})
+        return Content(bench.dxmap, bench.light.inputs.flats, {}, "zero: no comb or arc frame", {"zones": 0})
     low, high = float(tilt.tilts.min()), float(tilt.tilts.max())
     cards: dict[str, Card] = {
         "TILTMIN": (low, "least tilt [column per row]"),
@@ -153,11 +155,11 @@ def _shapey(bench: Workbench, _fiber: str) -> Content:
     }
     figure = f"shifts up to {np.abs(bench.dymap).max():.1f} px, traces {shape.rms:.3f} px rms about a smooth surface"
     numbers = {"rms": shape.rms, "steepest": shape.steepest, "left_out": list(shape.left_out)}
-    return Content(bench.dymap, bench.inputs.flats, cards, figure, numbers)
+    return Content(bench.dymap, bench.light.inputs.flats, cards, figure, numbers)
 
 
 def _shapel(bench: Workbench, _fiber: str) -> Content:
-    return Content(np.array([IDENTITY]), bench.inputs.flats, {}, "identity", {})
+    return Content(np.array([IDENTITY]), bench.light.inputs.flats, {}, "identity", {})
 
 
 MAKERS: Mapping[str, Callable[[Workbench, str], Content]] = {

@@ -56,7 +56,7 @@ class BootstrapRequest:
 
     obs_dir: str
     data_root: Path
-    names: Names = Names()
+    names: Names = field(default_factory=Names)
     arcs: tuple[str, ...] = ()
     steps: tuple[str, ...] = tuple(STEPS)
     instrument: str | Path | None = None

@@ -96,7 +96,9 @@ def shape_from_traces(orders: Sequence[TracedOrder], shape: tuple[int, int], set
     surface = _fit(departures[:, nodes], followed[:, nodes], rows, nodes, shape, settings)
     smooth = surface.at(rows, columns)
     residuals = departures - smooth
-    scatter = np.array([np.median(np.abs(r[f])) if f.any() else np.inf for r, f in zip(residuals, followed, strict=True)])
+    scatter = np.array(
+        [np.median(np.abs(r[f])) if f.any() else np.inf for r, f in zip(residuals, followed, strict=True)]
+    )
     used = scatter <= max(settings.outlier * 1.4826 * float(np.median(scatter)), NEVER_OUT_PIXELS)
     residuals = _held(residuals, first, last)[used]
     dymap = surface.everywhere() + _between(rows[used], ny).astype(np.float32) @ residuals.astype(np.float32)
@@ -160,8 +162,13 @@ class _Surface:
         return np.asarray(self.coefficients @ basis.T)
 
 
-def _fit(
-    departures: Array, seen: NDArray[np.bool_], rows: Array, nodes: Array, shape: tuple[int, int], settings: ShapeSettings
+def _fit(  # noqa: PLR0917 - values and where they are
+    departures: Array,
+    seen: NDArray[np.bool_],
+    rows: Array,
+    nodes: Array,
+    shape: tuple[int, int],
+    settings: ShapeSettings,
 ) -> _Surface:
     """Fit the surface; nodes far off count less and less (weights of Cauchy)."""
     degree_y = min(settings.degree_y, max(len(rows) // 2 - 1, 0))

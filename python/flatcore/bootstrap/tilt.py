@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from flatcore import _core
-from flatcore.bootstrap.shapes import moved_along
 from flatcore.bootstrap.settings import TiltSettings
+from flatcore.bootstrap.shapes import moved_along
 from flatcore.errors import InputError
 from flatcore.images import Image
 
@@ -107,8 +108,8 @@ def measure_tilt(image: Image, dymap: Image, slits: Sequence[Slit], settings: Ti
         wanted = (settings.degree_x + 1) * (settings.degree_y + 1)
         if good.sum() < max(settings.least_zones, wanted):
             raise InputError(
-                f"the comb or arc frame has lines in {good.sum()} of {good.size} zones of {len(slits)} orders, expected "
-                f"at least {max(settings.least_zones, wanted)} to tell their tilt"
+                f"the comb or arc frame has lines in {good.sum()} of {good.size} zones of {len(slits)} orders, "
+                f"expected at least {max(settings.least_zones, wanted)} to tell their tilt"
             )
         before = surface.at(middles, centres)
         surface = _fit(before + lean, error, good, middles, centres, (ny, nx), settings)
@@ -145,7 +146,7 @@ def _map(surface: _Surface, slits: Sequence[Slit], shape: tuple[int, int]) -> Im
 
 
 def _leans(straight: Image, slits: Sequence[Slit], edges: NDArray[np.int_], reach: float) -> tuple[Array, Array]:
-    """What is left of the tilt in every zone of every slit, and its error; infinite where nothing tells."""
+    """Give what is left of the tilt in every zone of every slit, and its error; infinite where nothing tells."""
     size = (len(slits), edges.size - 1)
     lean, error = np.zeros(size), np.full(size, np.inf)
     for i, slit in enumerate(slits):
@@ -155,7 +156,7 @@ def _leans(straight: Image, slits: Sequence[Slit], edges: NDArray[np.int_], reac
             continue
         rows = straight[first : last + 1].astype(float)
         away = np.arange(first, last + 1) - slit.middle
-        for j, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for j, (start, stop) in enumerate(pairwise(edges)):
             lean[i, j], error[i, j] = _lean(rows[:, start:stop], away)
     return lean, error
 
@@ -187,7 +188,7 @@ def _lean(rows: Array, away: Array) -> tuple[float, float]:
     return lean, float(np.sqrt(noise / weight))
 
 
-def _fit(
+def _fit(  # noqa: PLR0917 - values and where they are
     tilts: Array,
     error: Array,
     good: NDArray[np.bool_],

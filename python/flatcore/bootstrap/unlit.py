@@ -11,8 +11,8 @@ def unlit_pixels(image: Image, box: int, settings: UnlitSettings) -> Mask:
     """Find the pixels between the orders.
 
     Ribbons of ``box`` columns are narrow enough for orders to lie level in them. The median of each row of a ribbon is
-    its cross-order profile; pixels below the running percentile of that over ``box`` rows are dark. A dark pixel without
-    another in its neighbourhood of a row is taken out, one with three or more is put in, whatever it is itself.
+    its cross-order profile; pixels below the running percentile of that over ``box`` rows are dark. A dark pixel
+    without another in its neighbourhood of a row is taken out, one with three or more is put in, whatever it is.
 
     Parameters
     ----------

@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from flatcore import _core
 from flatcore.bootstrap.badpixels import (
-    LEAST_FRAMES,
     Level,
     expected_light,
     followed_light,
     response_bits,
     steady_bits,
 )
-from flatcore.bootstrap.dark import DarkReference, combined_rate, dark_reference
+from flatcore.bootstrap.dark import combined_rate
 from flatcore.bootstrap.fibers import Illumination, Localisation, share_out
-from flatcore.bootstrap.inputs import FlatGroup, Inputs
+from flatcore.bootstrap.light import Light
 from flatcore.bootstrap.orderprofile import order_profile, strips
 from flatcore.bootstrap.settings import BootstrapSettings
 from flatcore.bootstrap.shapes import ShapeMap, TracedOrder, moved_along, shape_from_traces
 from flatcore.bootstrap.tilt import Slit, TiltMap, measure_tilt
 from flatcore.bootstrap.unlit import unlit_pixels
-from flatcore.calibrate import bounds_in_adu_per_s, subtract_background
-from flatcore.clock import Clock
-from flatcore.combine import combine
+from flatcore.calibrate import subtract_background
 from flatcore.errors import InputError
-from flatcore.fitsio import FitsImage, open_image, read_header, read_mask, read_pixels
-from flatcore.frames import exposure_of
-from flatcore.header import required
-from flatcore.images import BackgroundMaps, CombinedImage, Image, Mask
-from flatcore.instrument import Profile
+from flatcore.fitsio import FitsImage, read_header, read_mask
+from flatcore.images import BackgroundMaps, Image, Mask
 from flatcore.localisation import read_traces
 from flatcore.locate import Located, LocateSettings, Trace, locate
-from flatcore.settings import CombineSettings
-from flatcore.stability import check_frames
 
 log = logging.getLogger("flatcore")
 
@@ -49,130 +40,32 @@ LEAST_CLIMB = 0.5
 
 @dataclass
 class Workbench:
-    """A night's frames and all that is made of them.
+    """All that is made of a night's light, each when it is first asked for.
 
     Attributes
     ----------
-    profile, settings, locate_settings
-        Instrument and choices.
-    inputs
-        The frames.
+    light
+        The night's frames.
+    settings, locate_settings
+        Choices.
     lamps
         Lamps, and the localisations whose traces are taken from their flats.
     arcs
         Comb or arc frames.
-    named
-        Files that are used in place of what would be made, by key.
-    scratch
-        Folder for uncompressed copies.
-    clock
-        Takes the time of every stage.
-    warnings
-        What was remarkable.
     """
 
-    profile: Profile
+    light: Light
     settings: BootstrapSettings
     locate_settings: LocateSettings
-    inputs: Inputs
     lamps: tuple[Illumination, ...]
     arcs: tuple[FitsImage, ...]
-    named: dict[str, tuple[Path, ...]]
-    scratch: Path
-    clock: Clock
-    warnings: list[str] = field(default_factory=list)
-
-    def warn(self, text: str) -> None:
-        """Tell the user, once."""
-        if text not in self.warnings:
-            log.warning("%s", text)
-            self.warnings.append(text)
-
-    @cached_property
-    def main(self) -> FlatGroup:
-        """The flats that show bad pixels and lamps' levels: of both fibre channels, if there are such."""
-        return self.inputs.main.get("FLAT_FLAT") or next(iter(self.inputs.main.values()))
-
-    @cached_property
-    def combined(self) -> dict[str, CombinedImage]:
-        """Combined flats by lamp."""
-        with self.clock.stage("combine"):
-            return {lamp: self._combine(group) for lamp, group in self.inputs.main.items()}
-
-    def _combine(self, group: FlatGroup) -> CombinedImage:
-        return combine(group.frames, exposure_of(group.frames[0], self.profile), CombineSettings())
-
-    @cached_property
-    def dark(self) -> DarkReference:
-        """What is subtracted from the flats."""
-        with self.clock.stage("darkref"):
-            shape = self.profile.detector.shape
-            if "DARKREF" in self.named:
-                image = read_pixels(self._opened(self.named["DARKREF"][0], shape))
-                return DarkReference(shape, image if image.any() else None)
-            darks, biases = self.inputs.darks, self.inputs.biases
-            bias = combined_rate(biases) * np.float32(exptime_of(biases)) if biases else None
-            rate = combined_rate(darks) if darks else None
-            return dark_reference(shape, rate, bias, exptime_of(darks) if darks else 1.0)
-
-    @cached_property
-    def electrons(self) -> dict[str, Image]:
-        """Flats by lamp, in the frame of the calibrations, without the dark [electrons]; NaN beyond the bounds."""
-        combined, dark = self.combined, self.dark
-        with self.clock.stage("calibrate"):
-            return {lamp: self._in_electrons(one, dark) for lamp, one in combined.items()}
-
-    def _in_electrons(self, combined: CombinedImage, dark: DarkReference) -> Image:
-        exposure = combined.exposure
-        without_light = None if dark.is_zero else dark.image(exposure.exptime_s)
-        return self._kept(combined.image, exposure.electrons_per_unit, bounds_in_adu_per_s(exposure), without_light)
-
-    def _kept(
-        self, image: Image, factor: float, bounds: tuple[float, float] | None = None, dark: Image | None = None
-    ) -> Image:
-        """Turn and crop a raw image."""
-        detector = self.profile.detector
-        flip_y, flip_x = detector.flip in ("y", "both"), detector.flip in ("x", "both")
-        return _core.to_electrons(
-            image, bounds, dark, flip_y, flip_x, factor, detector.rows, detector.columns, None
-        )
-
-    @cached_property
-    def _scatter(self) -> Image | None:
-        """Median distance of the main flats from their combination [electrons]; None of fewer than three."""
-        frames = self.main.frames
-        if len(frames) < LEAST_FRAMES:
-            self.warn(f"{len(frames)} flats: unstable pixels are not told, and cosmic rays count as bad pixels")
-            return None
-        combined = self.combined[self.main.dprtype]
-        levels = [check.level for check in check_frames(frames, combined, self.profile.qc.max_frame_change)]
-        factors = [1 / level if np.isfinite(level) and level > 0 else 1.0 for level in levels]
-        try:
-            distance = _core.median_distance([f.location.source() for f in frames], factors, combined.image)
-        except OSError as error:
-            raise InputError(str(error)) from error
-        return self._kept(distance, combined.exposure.electrons_per_unit)
-
-    @cached_property
-    def _other_levels(self) -> tuple[Level, ...]:
-        """Flats of other exposure times or levels."""
-        levels = []
-        for group in self.inputs.levels:
-            if group.dprtype != self.main.dprtype:
-                continue
-            if len(group.frames) < LEAST_FRAMES:
-                names = ", ".join(frame.path.name for frame in group.frames)
-                self.warn(f"{names}: fewer than {LEAST_FRAMES} flats of one level do not tell non-linear pixels")
-                continue
-            combined = self._combine(group)
-            image = self._in_electrons(combined, self.dark)
-            levels.append(Level(image, combined.photon_variance, combined.exposure.readnoise_e))
-        return tuple(levels)
 
     @cached_property
     def _level(self) -> Level:
-        combined = self.combined[self.main.dprtype]
-        return Level(self.electrons[self.main.dprtype], combined.photon_variance, combined.exposure.readnoise_e)
+        combined = self.light.combined[self.light.main.dprtype]
+        return Level(
+            self.light.electrons[self.light.main.dprtype], combined.photon_variance, combined.exposure.readnoise_e
+        )
 
     @cached_property
     def _light(self) -> Image:
@@ -182,14 +75,14 @@ class Workbench:
     @cached_property
     def _steady(self) -> Mask:
         """Pixels that are bad by themselves."""
-        level, current, scatter = self._level, self.dark.current, self._scatter
-        exposure = self.combined[self.main.dprtype].exposure
-        with self.clock.stage("badpix"):
+        level, current, scatter = self._level, self.light.dark.current, self.light.scatter
+        exposure = self.light.combined[self.light.main.dprtype].exposure
+        with self.light.clock.stage("badpix"):
             return steady_bits(
                 level,
                 self._light,
                 self.settings.badpix,
-                dark=None if current is None else self._kept(current, 1.0),
+                dark=None if current is None else self.light.kept(current, 1.0),
                 exposure_e=exposure.electrons_per_unit,
                 scatter=scatter,
             )
@@ -197,25 +90,25 @@ class Workbench:
     @cached_property
     def level_bad(self) -> Mask:
         """Bad pixels as told by their rows; where orders are steep, only good enough to trace them."""
-        if "BADPIX" in self.named:
-            return read_mask(self._opened(self.named["BADPIX"][0], self.profile.detector.kept_shape))
+        if "BADPIX" in self.light.named:
+            return read_mask(self.light.opened(self.light.named["BADPIX"][0], self.light.profile.detector.kept_shape))
         steady, settings = self._steady, self.settings.badpix
-        with self.clock.stage("badpix"):
-            others = [(other, expected_light(other.image, settings.half)) for other in self._other_levels]
+        with self.light.clock.stage("badpix"):
+            others = [(other, expected_light(other.image, settings.half)) for other in self.light.other_levels]
             return steady | response_bits(self._level, self._light, settings, others)
 
     @cached_property
     def bad(self) -> Mask:
         """Bits of bad pixels."""
         first, settings = self.level_bad, self.settings.badpix
-        if "BADPIX" in self.named or self.shape.steepest * settings.half < LEAST_CLIMB:
+        if "BADPIX" in self.light.named or self.shape.steepest * settings.half < LEAST_CLIMB:
             return first
         dymap = self.shape.dymap
-        with self.clock.stage("badpix"):
+        with self.light.clock.stage("badpix"):
             level = self._level
             light = followed_light(level.image, level, settings, self._light, dymap)
             others = []
-            for other in self._other_levels:
+            for other in self.light.other_levels:
                 along_row = expected_light(other.image, settings.half)
                 others.append((other, followed_light(other.image, other, settings, along_row, dymap)))
             return self._steady | response_bits(level, light, settings, others)
@@ -223,16 +116,16 @@ class Workbench:
     @cached_property
     def _first(self) -> tuple[Mask, dict[str, BackgroundMaps]]:
         """Unlit pixels, and the flats' background, with bad pixels as they are known before the traces."""
-        flats = {lamp: _without(image, self.level_bad) for lamp, image in self.electrons.items()}
+        flats = {lamp: _without(image, self.level_bad) for lamp, image in self.light.electrons.items()}
         whole = flats.get("FLAT_FLAT")
         if whole is None:
             # A pixel is unlit where it gets light from none of the lamps.
             first, *more = flats.values()
             whole = np.sum([first, *more], axis=0, dtype=np.float32) if more else first
-        with self.clock.stage("unlit"):
-            unlit = unlit_pixels(whole, self.profile.background.box, self.settings.unlit)
-        with self.clock.stage("background"):
-            background = self.profile.background
+        with self.light.clock.stage("unlit"):
+            unlit = unlit_pixels(whole, self.light.profile.background.box, self.settings.unlit)
+        with self.light.clock.stage("background"):
+            background = self.light.profile.background
             return unlit, {lamp: subtract_background(image, unlit, background) for lamp, image in flats.items()}
 
     @property
@@ -246,32 +139,34 @@ class Workbench:
         maps = self._first[1]
         if self.bad is self.level_bad:
             return {lamp: found.corrected for lamp, found in maps.items()}
-        with self.clock.stage("background"):
-            return {lamp: _without(self.electrons[lamp] - found.global_map, self.bad) for lamp, found in maps.items()}
+        with self.light.clock.stage("background"):
+            return {
+                lamp: _without(self.light.electrons[lamp] - found.global_map, self.bad) for lamp, found in maps.items()
+            }
 
     @cached_property
     def located(self) -> dict[str, Located]:
         """What tracing found, by lamp."""
         flats = {lamp: maps.corrected for lamp, maps in self._first[1].items()}
         found = {}
-        with self.clock.stage("locate"):
+        with self.light.clock.stage("locate"):
             for lamp in self.lamps:
                 settings = self._settings_for(lamp)
                 try:
                     found[lamp.dprtype] = locate(flats[lamp.dprtype], settings)
                 except ValueError as error:
-                    raise InputError(f"{self.inputs.main[lamp.dprtype].frames[0].path} and others: {error}") from error
+                    raise InputError(
+                        f"{self.light.inputs.main[lamp.dprtype].frames[0].path} and others: {error}"
+                    ) from error
         return found
 
     def _settings_for(self, lamp: Illumination) -> LocateSettings:
-        from dataclasses import replace  # noqa: PLC0415
-
         return replace(self.locate_settings, fibers=lamp.members)
 
     @cached_property
     def found(self) -> dict[str, list[Trace]]:
         """Traces by localisation, as tracing found them; those whose middle lies off the detector are left out."""
-        ny, nx = self.profile.detector.kept_shape
+        ny, nx = self.light.profile.detector.kept_shape
         found: dict[str, list[Trace]] = {}
         for lamp in self.lamps:
             for name, traces in share_out(self.located[lamp.dprtype], lamp).items():
@@ -279,7 +174,9 @@ class Workbench:
                 off = [trace.order for trace, row in zip(traces, middles, strict=True) if not 0 <= row <= ny - 1]
                 if off:
                     orders = ", ".join(map(str, off))
-                    self.warn(f"fibre {name}: order {orders} crosses the middle column off the detector, and is left out")
+                    self.light.warn(
+                        f"fibre {name}: order {orders} crosses the middle column off the detector, and is left out"
+                    )
                 found[name] = [trace for trace in traces if trace.order not in off]
                 if not found[name]:
                     raise InputError(f"{lamp.dprtype} flats: no trace of fibre {name} was found")
@@ -288,20 +185,22 @@ class Workbench:
     @cached_property
     def coefficients(self) -> dict[str, NDArray[np.float64]]:
         """Chebyshev coefficients of the traces, by localisation."""
-        if "LOC" in self.named:
+        if "LOC" in self.light.named:
             return self._named_traces()
         return {name: np.array([trace.coefficients for trace in traces]) for name, traces in self.found.items()}
 
     def _named_traces(self) -> dict[str, NDArray[np.float64]]:
         names = [one.name for one in self.localisations]
         traces = {}
-        for path in self.named["LOC"]:
+        for path in self.light.named["LOC"]:
             header = read_header(path)
             own = str(header.get("FIBER", "")).strip() or names[0]
             traces[own] = read_traces(header, path)
         missing = [name for name in names if name not in traces]
         if missing:
-            raise InputError(f"--locofile: no file of fibre {', '.join(missing)}; name one for each of {', '.join(names)}")
+            raise InputError(
+                f"--locofile: no file of fibre {', '.join(missing)}; name one for each of {', '.join(names)}"
+            )
         return {name: traces[name] for name in names}
 
     @property
@@ -312,13 +211,13 @@ class Workbench:
     @cached_property
     def _level_shape(self) -> ShapeMap:
         """SHAPEY for columns that stay where they are."""
-        shape = self.profile.detector.kept_shape
-        if "LOC" in self.named:
+        shape = self.light.profile.detector.kept_shape
+        if "LOC" in self.light.named:
             everywhere = [c for own in self.coefficients.values() for c in own]
             orders = [TracedOrder(c, 0, shape[1] - 1) for c in everywhere]
         else:
             orders = [TracedOrder(t.coefficients, t.first, t.last) for own in self.found.values() for t in own]
-        with self.clock.stage("shape"):
+        with self.light.clock.stage("shape"):
             return shape_from_traces(orders, shape, self.settings.shape)
 
     @cached_property
@@ -326,7 +225,7 @@ class Workbench:
         """SHAPEY for columns that stay where they are."""
         found = self._level_shape
         if found.left_out:
-            self.warn(f"{len(found.left_out)} traces lie far from the others' curve and do not count in SHAPEY")
+            self.light.warn(f"{len(found.left_out)} traces lie far from the others' curve and do not count in SHAPEY")
         return found
 
     @cached_property
@@ -334,15 +233,15 @@ class Workbench:
         """SHAPEX; None without comb or arc frames."""
         if not self.arcs:
             return None
-        image = self._kept(combined_rate(self.arcs), 1.0, None, self.dark.current)
+        image = self.light.kept(combined_rate(self.arcs), 1.0, None, self.light.dark.current)
         image = np.where(self.bad != 0, np.float32(np.nan), image)
-        with self.clock.stage("tilt"):
+        with self.light.clock.stage("tilt"):
             return measure_tilt(image, self.shape.dymap, self.slits, self.settings.tilt)
 
     @cached_property
     def slits(self) -> list[Slit]:
         """Rows of every straight order of every localisation, from low rows up."""
-        columns = self.profile.detector.kept_shape[1]
+        columns = self.light.profile.detector.kept_shape[1]
         slits = []
         for one in self.localisations:
             rows = np.array(_rows_at_coefficients(self.coefficients[one.name], columns // 2, columns))
@@ -361,7 +260,7 @@ class Workbench:
     def dxmap(self) -> Image:
         """SHAPEX [pixels]."""
         tilt = self.tilt
-        return np.zeros(self.profile.detector.kept_shape, np.float32) if tilt is None else tilt.dxmap
+        return np.zeros(self.light.profile.detector.kept_shape, np.float32) if tilt is None else tilt.dxmap
 
     @cached_property
     def profiles(self) -> dict[str, Image]:
@@ -369,47 +268,19 @@ class Workbench:
         flats, traces, dymap = self.flats, self.coefficients, self.shape.dymap
         reach = self.settings.orderprofile.reach
         made = {}
-        with self.clock.stage("orderprofile"):
+        with self.light.clock.stage("orderprofile"):
             for lamp in self.lamps:
                 for one in lamp.localisations:
                     others = [traces[other.name] for other in lamp.localisations if other is not one]
                     foreign = np.concatenate(others) if others else np.empty((0, 1))
-                    wanted = strips(
-                        traces[one.name], foreign, one.below + reach, one.above + reach, dymap.shape
-                    )
+                    wanted = strips(traces[one.name], foreign, one.below + reach, one.above + reach, dymap.shape)
                     made[one.name] = order_profile(flats[lamp.dprtype], wanted, dymap, self.settings.orderprofile)
         return made
-
-    def _opened(self, path: Path, shape: tuple[int, ...]) -> FitsImage:
-        image = open_image(path, self.scratch)
-        if image.location.shape != shape:
-            raise InputError(
-                f"{path}: NAXIS2 x NAXIS1 = {image.location.shape[0]} x {image.location.shape[1]}, "
-                f"expected {shape[0]} x {shape[1]} for {self.profile.name}"
-            )
-        return image
 
 
 def _without(image: Image, bad: Mask) -> Image:
     """Give an image in which bad pixels are NaN."""
     return np.where(bad != 0, np.float32(np.nan), image)
-
-
-def exptime_of(frames: tuple[FitsImage, ...]) -> float:
-    """EXPTIME that frames agree in [s].
-
-    Raises
-    ------
-    InputError
-        They do not.
-    """
-    values = [required(frame.header, "EXPTIME", frame.path) for frame in frames]
-    for frame, value in zip(frames, values, strict=True):
-        if value != values[0]:
-            raise InputError(
-                f"{frame.path}: EXPTIME = {value!r}, but {frames[0].path.name} has {values[0]!r}; frames must agree"
-            )
-    return float(values[0])
 
 
 def _rows_at(traces: list[Trace], column: int, columns: int) -> list[NDArray[np.float64]]:
@@ -419,6 +290,4 @@ def _rows_at(traces: list[Trace], column: int, columns: int) -> list[NDArray[np.
 def _rows_at_coefficients(
     coefficients: list[NDArray[np.float64]] | NDArray[np.float64], column: int, columns: int
 ) -> NDArray[np.float64]:
-    from numpy.polynomial import chebyshev  # noqa: PLC0415
-
     return np.asarray(chebyshev.chebval(2 * column / columns - 1, np.array(coefficients).T), dtype=float)

@@ -32,10 +32,10 @@ DARK_LEAD_DAYS = 0.1
 def simulate_night(root: Path, options: SimulationOptions, progress: Progress | None = None) -> SimulatedNight:
     """Write a night of lamp flats, the calibrations it needs, and the truth.
 
-    Frames, flats and darks, go to ``tmp/<obs_dir>/``. Calibrations go to ``calib/``, named by the seed: nights of one root want seeds of
-    their own. Truth goes to ``truth/<obs_dir>.npz``: ``n_flats``, ``background`` [electrons per pixel of one frame],
-    ``prnu`` and ``bad`` of the kept frame, ``beyond`` (pixels outside the bounds of calibration), and for every lit
-    fibre ``blaze_``, ``response_``, ``centre_``, ``row_`` and ``pars_`` followed by its name, as described in
+    Flats and darks go to ``tmp/<obs_dir>/``. Calibrations go to ``calib/``, named by the seed: nights of one root want
+    seeds of their own. Truth goes to ``truth/<obs_dir>.npz``: ``n_flats``, ``background`` [electrons per pixel of one
+    frame], ``prnu`` and ``bad`` of the kept frame, ``beyond`` (pixels outside the bounds of calibration), and for every
+    lit fibre ``blaze_``, ``response_``, ``centre_``, ``row_`` and ``pars_`` followed by its name, as described in
     `flatcore.simulate.truth.FiberTruth`.
 
     Parameters
