@@ -23,6 +23,7 @@ pub mod orders;
 pub mod outliers;
 mod parallel;
 pub mod pixels;
+pub mod profiles;
 pub mod scattered;
 mod selection;
 pub mod simd;

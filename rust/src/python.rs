@@ -13,6 +13,7 @@ use crate::mapping::Mapping;
 use crate::orders::{Extraction, Spectra, Window};
 use crate::outliers::{box_medians, effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
+use crate::profiles::{coarse_shifts, fit_profiles, mean_profiles};
 use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
 use crate::spread::median_distance;
@@ -22,7 +23,7 @@ use crate::trust_region::Limits;
 use crate::unlit::{UnlitRule, unlit_mask};
 use crate::windows::window_planes;
 use ndarray::ArrayView2;
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -36,6 +37,7 @@ type Source = (PathBuf, u64, (usize, usize), i32, f64, f64, Option<i64>);
 type Image<'py> = Bound<'py, PyArray2<f32>>;
 type Vector<'py> = Bound<'py, PyArray1<f64>>;
 type Spectrum<'py> = Bound<'py, PyArray2<f64>>;
+type Cube<'py> = Bound<'py, PyArray3<f64>>;
 type Mask<'py> = Bound<'py, PyArray2<u8>>;
 type Marks<'py> = Bound<'py, PyArray2<bool>>;
 type SpectraArrays<'py> = (Spectrum<'py>, Spectrum<'py>, Image<'py>, Mask<'py>, Vec<usize>);
@@ -437,6 +439,41 @@ fn py_straight_profiles<'py>(
     Ok(compute(py, || straight_profiles(image, traces, half, width))?.into_pyarray(py))
 }
 
+#[pyfunction(name = "mean_profiles")]
+fn py_mean_profiles<'py>(
+    py: Python<'py>,
+    profiles: PyReadonlyArray3<'py, f32>,
+    reach: PyReadonlyArray2<'py, i64>,
+) -> PyResult<Spectrum<'py>> {
+    let (profiles, reach) = (profiles.as_array(), reach.as_array());
+    Ok(compute(py, || mean_profiles(profiles, reach))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "coarse_shifts")]
+fn py_coarse_shifts<'py>(
+    py: Python<'py>,
+    profiles: PyReadonlyArray3<'py, f32>,
+    means: PyReadonlyArray2<'py, f64>,
+    reach: PyReadonlyArray2<'py, i64>,
+    most: Vec<usize>,
+) -> PyResult<Cube<'py>> {
+    let (profiles, means, reach) = (profiles.as_array(), means.as_array(), reach.as_array());
+    Ok(compute(py, || coarse_shifts(profiles, means, reach, &most))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "fit_profiles")]
+fn py_fit_profiles<'py>(
+    py: Python<'py>,
+    profiles: PyReadonlyArray3<'py, f32>,
+    means: PyReadonlyArray2<'py, f64>,
+    reach: PyReadonlyArray2<'py, i64>,
+    noise: (f64, f64, f64),
+    share: f64,
+) -> PyResult<Cube<'py>> {
+    let (profiles, means, reach) = (profiles.as_array(), means.as_array(), reach.as_array());
+    Ok(compute(py, || fit_profiles(profiles, means, reach, noise, share))?.into_pyarray(py))
+}
+
 #[pyfunction(name = "running_nan_median")]
 fn py_running_nan_median<'py>(py: Python<'py>, row: PyReadonlyArray1<'py, f64>, width: usize) -> PyResult<Vector<'py>> {
     let row = row.as_array().to_vec();
@@ -566,6 +603,9 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_window_planes, module)?)?;
     module.add_function(wrap_pyfunction!(py_column_blocks, module)?)?;
     module.add_function(wrap_pyfunction!(py_straight_profiles, module)?)?;
+    module.add_function(wrap_pyfunction!(py_mean_profiles, module)?)?;
+    module.add_function(wrap_pyfunction!(py_coarse_shifts, module)?)?;
+    module.add_function(wrap_pyfunction!(py_fit_profiles, module)?)?;
     module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
     module.add_function(wrap_pyfunction!(py_box_medians, module)?)?;

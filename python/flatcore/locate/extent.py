@@ -8,9 +8,9 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from flatcore.locate.following import Points, Profiles, _beside
+from flatcore.locate.following import Points, Profiles
 from flatcore.locate.settings import LocateSettings
-from flatcore.locate.strips import pixel_variance
+from flatcore.locate.strips import NoiseLine, pixel_variance
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def measure_extent(offsets: Array, mean: Array, settings: LocateSettings) -> Ext
     low, high = _crossing(offsets, mean, peak, lit, 0.5)
     lower, upper = _crossing(offsets, mean, peak, lit, settings.edge_level)
     below, above = _crossing(offsets, mean, peak, lit, settings.window_level)
-    return Extent(_centre(offsets, mean, lower, upper, settings.edge_level), high - low, lower, upper, -below, above)
+    return Extent(_centre(offsets, mean, low, high), high - low, lower, upper, -below, above)
 
 
 def _crossing(offsets: Array, mean: Array, peak: int, lit: NDArray[np.int_], level: float) -> tuple[float, float]:
@@ -74,10 +74,10 @@ def _crossing(offsets: Array, mean: Array, peak: int, lit: NDArray[np.int_], lev
     return float(low), float(high)
 
 
-def _centre(offsets: Array, mean: Array, lower: float, upper: float, level: float) -> float:
-    """Centroid of the light above a level, between the edges at that level."""
-    fine = np.linspace(lower, upper, 201)
-    light = np.maximum(np.interp(fine, offsets, mean) - level, 0)
+def _centre(offsets: Array, mean: Array, low: float, high: float) -> float:
+    """Centroid of the light above half the height: what is below may be the neighbour's, on one side only."""
+    fine = np.linspace(low, high, 201)
+    light = np.maximum(np.interp(fine, offsets, mean) - 0.5, 0)
     return float((fine * light).sum() / light.sum()) if light.sum() > 0 else float("nan")
 
 
@@ -86,27 +86,33 @@ def widths_along(
 ) -> tuple[Array, Array]:
     """Width of a strip in pieces along the dispersion: scaled columns and widths; empty where none can be measured."""
     blocks = profiles.values.shape[1]
-    own = profiles.own[index]
+    own = profiles.own(index)
     where, found = [], []
     lit = points.height[index] > LIT_SIGMAS * points.height_error[index]
     for part in np.array_split(np.arange(blocks), min(PIECES, blocks)):
         part = part[lit[part]]
         if part.size < 2:
             continue
-        strip = profiles.values[index][part][:, own].astype(np.float64)
+        strip = profiles.values[index][part, own].astype(np.float64)
         strip = strip[np.isfinite(strip).all(axis=1)]
         if len(strip) < 2:
             continue
-        mean = (strip - _beside(strip)).mean(axis=0)
+        mean = strip.mean(axis=0)
+        mean -= base_of(mean)
         top = mean.max()
-        noise = np.std(np.diff(mean)) if len(mean) < 8 else 0.0
-        if top <= 3 * noise:
+        if top <= 0:
             continue
         extent = measure_extent(profiles.offsets[own], mean / top, settings)
         if np.isfinite(extent.fwhm):
             where.append(float(scaled[part].mean()))
             found.append(extent.fwhm)
     return np.array(where), np.array(found)
+
+
+def base_of(profile: Array) -> float:
+    """Give the lower of the levels at both ends of a profile, each the mean of a tenth of it."""
+    ends = max(len(profile) // 10, 1)
+    return float(min(profile[:ends].mean(), profile[-ends:].mean()))
 
 
 def width_polynomial(where: Array, widths: Array, typical: float) -> Array:
@@ -120,13 +126,13 @@ def width_polynomial(where: Array, widths: Array, typical: float) -> Array:
     return np.concatenate([found, np.zeros(2 - degree)])
 
 
-def column_snr(profiles: Profiles, means: Array, points: Points, noise: tuple[float, float, float]) -> Array:
+def column_snr(profiles: Profiles, means: Array, points: Points, noise: NoiseLine) -> Array:
     """Signal to noise per column of each block, weighted by the profile; traces by blocks, 0 where there is none."""
     height = np.nan_to_num(np.maximum(points.height, 0.0))
     level = np.nan_to_num(np.maximum(points.level, 0.0))
     snr = np.zeros(height.shape)
     for i in range(len(height)):
-        mean = np.maximum(means[i][profiles.own[i]], 0.0)
+        mean = np.maximum(means[i][profiles.own(i)], 0.0)
         light = height[i][:, None] * mean
         variance = pixel_variance(level[i][:, None] + light, noise)
         snr[i] = np.sqrt((light**2 / variance).sum(axis=1))

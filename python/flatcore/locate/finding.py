@@ -11,7 +11,7 @@ from scipy.signal import find_peaks
 
 from flatcore.locate.flow import Field, middle_rows, straightened
 from flatcore.locate.settings import LocateSettings
-from flatcore.locate.strips import LOCAL_ROWS, Strips
+from flatcore.locate.strips import LOCAL_ROWS, Strips, median_variance, pixel_variance
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def find_candidates(
     middle = middle_rows(field, strips.columns)
     rows = field.rows(middle, strips.columns)
     straight, known = straightened(strips.values, strips.good, rows)
-    variance, _ = straightened(strips.variance, strips.good, rows)
+    variance = (pixel_variance(straight, strips.noise) * median_variance(strips.width)).astype(np.float32)
     blocks = straight.shape[1]
     edges = np.linspace(0, blocks, SECTIONS + 2).astype(int)
     parts = [slice(0, blocks)] + [slice(edges[i], edges[i + 2]) for i in range(SECTIONS)]

@@ -15,6 +15,9 @@ LEAST_ERROR = 0.02
 # Coefficients may differ from those of the neighbours by this many times what is usual.
 LENIENCE = 3.0
 LEAST_SCATTER = 0.03
+# Below so many traces each stands alone, and its coefficients may differ from the field's by so much [pixels].
+FEW, ALONE = 4, 3.0
+ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -59,54 +62,58 @@ def fit_traces(
     """
     count, terms = start.shape
     basis = chebyshev.chebvander(scaled, terms - 1)
-    far = np.diag(np.full(terms, 1e-8))
-    free = [_fit(basis, rows[i], errors[i], start[i], far, clip) for i in range(count)]
-    if not shared or count < 4:
-        loose = np.diag([1e-8, *np.full(terms - 1, 1 / 3.0**2)])
-        fits = [_fit(basis, rows[i], errors[i], start[i], loose, clip) for i in range(count)]
-    else:
-        expected, scatter = _neighbours(start, np.array([one[0] for one in free]), [one[2] for one in free])
-        hold = np.diag([1e-8, *(1 / (LENIENCE * scatter) ** 2)])
-        fits = [_fit(basis, rows[i], errors[i], expected[i], hold, clip) for i in range(count)]
-    coefficients = np.array([one[0] for one in fits])
-    used = np.array([one[1] for one in fits])
-    away = rows - coefficients @ basis.T
-    rms, error = np.full(count, np.nan), np.full(count, np.nan)
-    for i in range(count):
-        if used[i].any():
-            rms[i] = np.sqrt(np.mean(away[i, used[i]] ** 2))
-            spread = np.einsum("bi,ij,bj->b", basis[used[i]], fits[i][2], basis[used[i]])
-            error[i] = np.sqrt(np.median(np.maximum(spread, 0)))
+    far = np.full(terms, 1e-8)
+    expected, hold = start, np.array([1e-8, *np.full(terms - 1, 1 / ALONE**2)])
+    if shared and count >= FEW:
+        free, _, spread = _fit(basis, rows, errors, start, far, clip)
+        expected, scatter = _neighbours(start, free, spread)
+        hold = np.array([1e-8, *(1 / (LENIENCE * scatter) ** 2)])
+    coefficients, used, spread = _fit(basis, rows, errors, expected, hold, clip)
+    away = np.where(used, rows - coefficients @ basis.T, 0.0)
+    counts = used.sum(axis=1)
+    rms = np.where(counts > 0, np.sqrt((away**2).sum(axis=1) / np.maximum(counts, 1)), np.nan)
+    rows_variance = np.where(used, np.einsum("bi,nij,bj->nb", basis, spread, basis, optimize=True), np.nan)
+    error = np.full(count, np.nan)
+    error[counts > 0] = np.sqrt(np.nanmedian(rows_variance[counts > 0], axis=1))
     return Fits(coefficients, used, rms, error)
 
 
 def _fit(
     basis: Array, rows: Array, errors: Array, expected: Array, hold: Array, clip: float
 ) -> tuple[Array, NDArray[np.bool_], Array]:
-    """Weighted least squares towards expected coefficients; outlying points are left out."""
+    """Weighted least squares of all traces towards expected coefficients; outlying points are left out.
+
+    Gives coefficients, the points used, and the coefficients' covariances.
+    """
     known = np.isfinite(rows) & np.isfinite(errors)
-    used = known.copy()
-    found, covariance = expected.copy(), np.linalg.inv(hold)
-    for _ in range(8):
-        if not used.any():
-            break
-        variance = errors[used] ** 2 + LEAST_ERROR**2
-        b = basis[used]
-        normal = b.T @ (b / variance[:, None]) + hold
-        right = b.T @ (rows[used] / variance) + hold @ expected
-        found = np.linalg.solve(normal, right)
-        covariance = np.linalg.inv(normal)
-        away = np.abs(rows - basis @ found) / np.sqrt(errors**2 + LEAST_ERROR**2)
-        # Errors may be told too small: what is usual for this trace counts too.
-        usual = max(1.0, 1.4826 * float(np.median(away[used])))
-        kept = known & (np.nan_to_num(away, nan=np.inf) <= clip * usual)
+    rows, variance = np.where(known, rows, 0.0), np.where(known, errors**2 + LEAST_ERROR**2, 1.0)
+    products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
+    terms = basis.shape[1]
+    used = known
+    for _ in range(ROUNDS):
+        weight = used / variance
+        normal = (weight @ products).reshape(-1, terms, terms) + np.diag(hold)
+        right = (weight * rows) @ basis + hold * expected
+        found = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
+        away = np.abs(rows - found @ basis.T) / np.sqrt(variance)
+        # Errors may be told too small: what is usual for a trace counts too.
+        usual = np.maximum(1.0, 1.4826 * _medians(away, used))
+        kept = known & (away <= clip * usual[:, None])
         if (kept == used).all():
             break
         used = kept
-    return found, used, covariance
+    return found, used, np.linalg.inv(normal)
 
 
-def _neighbours(start: Array, free: Array, covariances: list[Array]) -> tuple[Array, Array]:
+def _medians(values: Array, used: NDArray[np.bool_]) -> Array:
+    """Median of the used values of each row (the lower of two); 0 where there are none."""
+    ordered = np.sort(np.where(used, values, np.inf), axis=1)
+    middle = np.maximum(used.sum(axis=1) - 1, 0) // 2
+    found = np.take_along_axis(ordered, middle[:, None], axis=1)[:, 0]
+    return np.where(used.any(axis=1), found, 0.0)
+
+
+def _neighbours(start: Array, free: Array, covariances: Array) -> tuple[Array, Array]:
     """Coefficients as smooth functions of the row in the middle, and the usual scatter around them (without the 0th)."""
     count, terms = free.shape
     place = start @ chebyshev.chebvander(np.zeros(1), terms - 1)[0]
@@ -116,7 +123,7 @@ def _neighbours(start: Array, free: Array, covariances: list[Array]) -> tuple[Ar
     basis = chebyshev.chebvander(t, degree)
     expected, scatter = start.copy(), np.empty(terms - 1)
     for k in range(1, terms):
-        own = np.array([covariance[k, k] for covariance in covariances])
+        own = covariances[:, k, k]
         usual = LEAST_SCATTER
         robust = np.ones(count)
         found = np.zeros(degree + 1)

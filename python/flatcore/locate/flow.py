@@ -122,9 +122,7 @@ def _slopes(light: NDArray[np.float32], columns: Array, max_slope: float) -> tup
     step = float(np.median(np.diff(columns)))
     most = int(np.ceil(max_slope * step)) + 1
     left, right = smooth[:, :-1], smooth[:, 1:]
-    correlation = np.stack([_cells(left * _shifted(right, lag)) for lag in range(-most, most + 1)])
-    energy = np.sqrt(_cells(left**2) * _cells(right**2)) + 1e-12
-    lag, weight = _peaks(correlation, energy, most)
+    lag, weight = _peaks(_correlations(left, right, most, CELL_BLOCKS), most)
     y = (np.arange(lag.shape[0]) + 0.5) * CELL_ROWS
     first = np.arange(0, blocks - 1, CELL_BLOCKS)
     x = np.array([(columns[i] + columns[min(i + CELL_BLOCKS, blocks - 1)]) / 2 for i in first])
@@ -153,17 +151,31 @@ def _cells(image: NDArray[np.float32], blocks: int = CELL_BLOCKS) -> Array:
     return ndimage.convolve1d(cells, [0.5, 1.0, 0.5], axis=0, mode="constant")
 
 
-def _peaks(correlation: Array, energy: Array, most: int) -> tuple[Array, Array]:
-    """Lag of the highest correlation by a parabola through three, and its weight: 0 where there is none."""
-    best = np.argmax(correlation, axis=0)
+def _correlations(left: NDArray[np.float32], right: NDArray[np.float32], most: int, blocks: int) -> Array:
+    """How alike windows are at lags from -most to most, each between -1 and 1.
+
+    Every lag is measured by the light it meets: else windows would lean to where the light is brighter.
+    """
+    own, other = _cells(left * left, blocks), right * right
+    tiny = 1e-6 * float(own.max(initial=0.0)) + 1e-30
+    result = []
+    for lag in range(-most, most + 1):
+        met = _cells(_shifted(other, lag), blocks)
+        result.append(_cells(left * _shifted(right, lag), blocks) / np.sqrt((own + tiny) * (met + tiny)))
+    return np.stack(result)
+
+
+def _peaks(alike: Array, most: int) -> tuple[Array, Array]:
+    """Lag at which windows are most alike by a parabola through three, and its weight: 0 where there is none."""
+    best = np.argmax(alike, axis=0)
     inside = (best > 0) & (best < 2 * most)
     at = np.clip(best, 1, 2 * most - 1)
-    low, high, up = (np.take_along_axis(correlation, (at + d)[None], axis=0)[0] for d in (-1, 0, 1))
+    low, high, up = (np.take_along_axis(alike, (at + d)[None], axis=0)[0] for d in (-1, 0, 1))
     bend = 2 * high - low - up
     lag = at - most + np.where(bend > 0, 0.5 * (up - low) / np.maximum(bend, 1e-30), 0.0)
-    likeness = np.clip(high / energy, 0, 1)
+    likeness = np.clip(high, 0, 1)
     # Noise is alike by chance at some lag: what is hardly alike counts for next to nothing.
-    weight = (bend / energy) ** 2 * likeness**4 / (1.02 - likeness**2)
+    weight = bend**2 * likeness**4 / (1.02 - likeness**2)
     return lag, np.where(inside & (bend > 0) & (likeness > 0.15), weight, 0.0)
 
 
@@ -181,23 +193,6 @@ def straightened(
     lower, upper = image.ravel()[flat], image.ravel()[flat + blocks]
     known = inside & good.ravel()[flat] & good.ravel()[flat + blocks]
     return np.where(known, lower + share * (upper - lower), np.float32(0)), known
-
-
-def _unsloped(field: Field, light: NDArray[np.float32], strips: Strips) -> Field:
-    """Measure the slopes that are left along the field, where windows follow the light, and take them in."""
-    middle = middle_rows(field, strips.columns)
-    straight, _ = straightened(light, strips.good, field.rows(middle, strips.columns))
-    x, y, slope, weight = _slopes(straight, strips.columns, LAGS / 2 / strips.width)
-    u = field.u(x)
-    derivatives = np.stack(
-        [chebyshev.chebval(u, chebyshev.chebder(np.eye(DEGREE_X + 1)[j])) for j in range(1, DEGREE_X)], axis=1
-    )
-    across = chebyshev.chebvander(field.v(y + middle[0]), DEGREE_Y)
-    basis = (derivatives[:, :, None] * across[:, None, :]).reshape(len(u), -1)
-    found = robust_solve(basis, slope * field.shape[1] / 2, weight, _roughness(DEGREE_X - 1, DEGREE_Y + 1))
-    coefficients = field.coefficients.copy()
-    coefficients[: DEGREE_X - 1] += found.reshape(DEGREE_X - 1, DEGREE_Y + 1)
-    return Field(coefficients, field.shape)
 
 
 def middle_rows(field: Field, columns: Array) -> Array:
@@ -220,11 +215,7 @@ def _refined(field: Field, light: NDArray[np.float32], strips: Strips, reach: fl
     group = max(CELL_BLOCKS // 2, 1)
     starts = np.arange(0, straight.shape[1], group)
     summed = np.add.reduceat(straight, starts, axis=1)
-    correlation = np.stack(
-        [_cells(template[:, None] * _shifted(summed, lag), 1) for lag in range(-LAGS, LAGS + 1)]
-    )
-    energy = np.sqrt(_cells((template**2)[:, None] * np.ones_like(summed), 1) * _cells(summed**2, 1)) + 1e-12
-    lag, weight = _peaks(correlation, energy, LAGS)
+    lag, weight = _peaks(_correlations(np.broadcast_to(template[:, None], summed.shape), summed, LAGS, 1), LAGS)
     y = middle[0] + (np.arange(lag.shape[0]) + 0.5) * CELL_ROWS
     x = np.add.reduceat(strips.columns[use], starts) / np.diff(np.append(starts, straight.shape[1]))
     xx, yy = np.meshgrid(x, np.minimum(y, middle[-1]))

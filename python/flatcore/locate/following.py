@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore import _core
-from flatcore.locate.strips import median_variance, pixel_variance
+from flatcore.locate.strips import NoiseLine, median_variance
 
 Array = NDArray[np.float64]
 
 # Profiles reach this many widths to each side, but not past the middle to the next strip.
 REACH = 1.6
-# A block counts where at least this share of the profile's slopes is seen.
-LEAST_SEEN = 0.8
+# Rows added to that, so that the level beside a narrow strip is seen.
+BESIDE = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profiles:
     """Strips straightened along their traces.
 
@@ -29,7 +29,7 @@ class Profiles:
     offsets
         -half ... half [pixels].
     reach
-        Offsets at which each strip ends below and above; traces by 2.
+        First and last offset of each strip; traces by 2.
     columns
         Middle column of each block.
     width
@@ -38,28 +38,29 @@ class Profiles:
 
     values: NDArray[np.float32]
     offsets: Array
-    reach: Array
+    reach: NDArray[np.int64]
     columns: Array
     width: int
 
-    @property
-    def own(self) -> NDArray[np.bool_]:
-        """Offsets that belong to each strip."""
-        return (self.offsets >= self.reach[:, :1]) & (self.offsets <= self.reach[:, 1:])
+    def own(self, index: int) -> slice:
+        """Offsets that belong to a strip, as indices."""
+        half = int(self.offsets[-1])
+        first, last = self.reach[index]
+        return slice(int(first) + half, int(last) + half + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Points:
-    """What the blocks say of their strips; traces by blocks.
+    """What the blocks say of their strips; traces by blocks, NaN where they say nothing.
 
     Attributes
     ----------
     shift
-        Of the strip from the trace it was straightened along [pixels]; NaN where it cannot be told.
+        Of the strip from the trace it was straightened along [pixels].
     error
         Its standard error [pixels].
     height
-        Of the profile, relative to the mean one.
+        Of the profile, in units of the image.
     height_error
         Its standard error.
     level
@@ -86,48 +87,24 @@ def straighten_strips(image: NDArray[np.float32], rows: Array, widths: Array, bl
         Columns of a block.
     """
     columns = image.shape[1]
-    far = np.maximum(REACH * widths, 2.0) + 2
+    far = np.maximum(REACH * widths, 2.0) + BESIDE
     below, above = -far, far.copy()
     if len(rows) > 1:
-        gap = np.median(np.diff(rows, axis=0), axis=1)
+        gap = np.median(np.diff(rows[:, :: max(columns // 64, 1)], axis=0), axis=1)
         below[1:] = np.maximum(below[1:], -gap / 2)
         above[:-1] = np.minimum(above[:-1], gap / 2)
-    half = int(np.ceil(max(-below.min(), above.max())))
+    # A strip is never so narrow that its shift could not be told from its height.
+    reach = np.stack([np.minimum(np.ceil(below), -2), np.maximum(np.floor(above), 2)], axis=1).astype(np.int64)
+    half = int(np.abs(reach).max())
     values = _core.straight_profiles(image, np.ascontiguousarray(rows), half, block)
     starts = np.arange(0, columns, block)
     middles = starts + (np.minimum(block, columns - starts) - 1) / 2
-    return Profiles(values, np.arange(-half, half + 1.0), np.stack([below, above], axis=1), middles, block)
+    return Profiles(values, np.arange(-half, half + 1.0), reach, middles, block)
 
 
 def mean_profiles(profiles: Profiles) -> Array:
-    """Mean profile of each strip above the light beside it, 1 at its highest; traces by offsets, 0 outside."""
-    own = profiles.own
-    values = np.where(own[:, None, :], profiles.values, np.nan).astype(np.float64)
-    result = np.zeros(own.shape)
-    for i, (strip, mine) in enumerate(zip(values, own, strict=True)):
-        whole = np.isfinite(strip[:, mine]).all(axis=1)
-        if not whole.any():
-            continue
-        blocks = strip[whole][:, mine]
-        # Blocks that something has hit are no part of the mean.
-        blocks = blocks - _beside(blocks)
-        height = blocks.sum(axis=1)
-        kept = height <= np.percentile(height, 98)
-        mean = blocks[kept].mean(axis=0)
-        mean -= _beside(mean[None])[0]
-        top = mean.max()
-        if top > 0:
-            result[i, mine] = mean / top
-    return result
-
-
-def _beside(blocks: Array) -> Array:
-    """Straight line through the light at both ends of each profile."""
-    count = blocks.shape[1]
-    ends = max(count // 10, 1)
-    left, right = blocks[:, :ends].mean(axis=1), blocks[:, -ends:].mean(axis=1)
-    share = np.clip((np.arange(count) - (ends - 1) / 2) / max(count - ends, 1), 0, 1)
-    return left[:, None] * (1 - share) + right[:, None] * share
+    """Mean profile of each strip above the light beside it, 1 at its highest; traces by offsets, 0 outside its own."""
+    return _core.mean_profiles(profiles.values, profiles.reach)
 
 
 def coarse_shifts(profiles: Profiles, means: Array, most: Array) -> tuple[Array, Array]:
@@ -136,72 +113,14 @@ def coarse_shifts(profiles: Profiles, means: Array, most: Array) -> tuple[Array,
     Parameters
     ----------
     most
-        Largest shift of each strip.
+        Largest shift of each strip [pixels].
     """
-    count, blocks, samples = profiles.values.shape
-    shifts, alike = np.full((count, blocks), np.nan), np.zeros((count, blocks))
-    for i in range(count):
-        data = profiles.values[i].astype(np.float64)
-        data = np.where(np.isfinite(data), data, np.nan)
-        mean, own = means[i], profiles.own[i]
-        if not mean.any():
-            continue
-        lags = np.arange(-int(most[i]), int(most[i]) + 1)
-        scores = np.full((len(lags), blocks), -np.inf)
-        for j, lag in enumerate(lags):
-            moved = np.roll(own, lag)
-            if lag > 0:
-                moved[:lag] = False
-            elif lag < 0:
-                moved[lag:] = False
-            if moved.sum() < max(0.8 * own.sum(), 3):
-                continue
-            expected = np.roll(mean, lag)[moved]
-            seen = data[:, moved]
-            expected = expected - expected.mean()
-            seen = seen - seen.mean(axis=1, keepdims=True)
-            norm = np.sqrt((expected**2).sum() * (seen**2).sum(axis=1)) + 1e-30
-            scores[j] = np.where(np.isfinite(norm), seen @ expected / norm, -np.inf)
-        best = scores.argmax(axis=0)
-        top = scores.max(axis=0)
-        known = np.isfinite(top) & (top > 0)
-        shifts[i] = np.where(known, lags[best], np.nan)
-        alike[i] = np.where(known, top, 0.0)
+    shifts, alike = _core.coarse_shifts(profiles.values, means, profiles.reach, [int(value) for value in most])
     return shifts, alike
 
 
-def measure(profiles: Profiles, means: Array, noise: tuple[float, float, float]) -> Points:
+def measure(profiles: Profiles, means: Array, noise: NoiseLine) -> Points:
     """Fit each block by its strip's mean profile, its slope (which is a shift), and a straight line below it."""
-    count, blocks, _ = profiles.values.shape
-    names = [np.full((count, blocks), np.nan) for _ in range(5)]
-    shift, error, height, height_error, level = names
     share = median_variance(profiles.width)
-    for i in range(count):
-        own = profiles.own[i]
-        if not means[i].any() or own.sum() < 5:
-            continue
-        k = profiles.offsets[own]
-        mean = means[i][own]
-        slope = np.gradient(means[i])[own]
-        design = np.stack([mean, -slope, np.ones_like(k), k / max(abs(k).max(), 1)], axis=1)
-        data = profiles.values[i][:, own].astype(np.float64)
-        known = np.isfinite(data)
-        data = np.where(known, data, 0.0)
-        seen = known @ slope**2 / max(float(np.sum(slope**2)), 1e-30)
-        use = np.flatnonzero((seen >= LEAST_SEEN) & (known.sum(axis=1) >= 5))
-        if not use.size:
-            continue
-        data, known = data[use], known[use].astype(np.float64)
-        normal = np.einsum("bk,ki,kj->bij", known, design, design) + 1e-9 * np.eye(4)
-        inverse = np.linalg.inv(normal)
-        found = np.einsum("bij,bj->bi", inverse, (known * data) @ design)
-        variance = known * pixel_variance(np.maximum(data, 0), noise) * share
-        middle = np.einsum("bk,ki,kj->bij", variance, design, design)
-        covariance = inverse @ middle @ inverse
-        a = found[:, 0]
-        safe = np.where(a > 0, a, np.nan)
-        height[i, use], height_error[i, use] = a, np.sqrt(covariance[:, 0, 0])
-        shift[i, use] = found[:, 1] / safe
-        error[i, use] = np.sqrt(covariance[:, 1, 1]) / safe
-        level[i, use] = found[:, 2]
-    return Points(shift, error, height, height_error, level)
+    planes = _core.fit_profiles(profiles.values, means, profiles.reach, noise, share)
+    return Points(*planes)

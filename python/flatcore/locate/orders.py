@@ -144,7 +144,7 @@ def _follow(
         means = mean_profiles(profiles)
         at = chebyshev.chebval(scaled, coefficients.T)
         if coarse and round_ == 0:
-            most = np.clip(np.minimum(-profiles.reach[:, 0], profiles.reach[:, 1]) * 0.8, 1, 12)
+            most = np.clip(np.minimum(-profiles.reach[:, 0], profiles.reach[:, 1]) * 0.8, 1, 12).astype(int)
             shifts, alike = coarse_shifts(profiles, means, most)
             for i in range(len(coefficients)):
                 correction = robust_polynomial(scaled, shifts[i], alike[i] ** 4 * (alike[i] > 0.3), settings.degree)
@@ -201,11 +201,11 @@ def _twice(
     score = np.where(lit, followed.snr, 0.0).sum(axis=1)
     twice = np.zeros(len(rows), bool)
     for i in np.flatnonzero(kept):
+        # Traces are sorted: only near ones can be the same.
         for j in np.flatnonzero(kept):
-            if i == j or twice[i] or twice[j] or (score[i], -i) > (score[j], -j):
+            if abs(int(i) - int(j)) > 3 or i == j or twice[i] or twice[j] or (score[i], -i) > (score[j], -j):
                 continue
-            common = lit[i]
-            apart = np.median(np.abs(rows[i] - rows[j])[common])
+            apart = np.median(np.abs(rows[i] - rows[j])[lit[i]])
             if apart < SAME * min(followed.widths[i], followed.widths[j]):
                 twice[i] = True
     return twice

@@ -9,7 +9,7 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace:
     """One strip of light, followed along the detector. Lengths in pixels.
 
@@ -67,7 +67,7 @@ class Trace:
         return "edge" not in self.ends
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Located:
     """The traces of an image, numbered from low rows up.
 

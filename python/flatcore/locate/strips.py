@@ -11,6 +11,8 @@ from scipy import ndimage
 from flatcore import _core
 
 Array = NDArray[np.float64]
+# Variance of a pixel at level 0, its growth with the level, and the least there is.
+NoiseLine = tuple[float, float, float]
 # Columns of a block: so few that a steep narrow order is not blurred, so many that outliers are outvoted.
 BLOCK = 8
 # Rows over which a level is called local: wider than the distance of any two orders.
@@ -42,7 +44,7 @@ class Strips:
     variance: NDArray[np.float32]
     columns: Array
     width: int
-    noise: tuple[float, float, float]
+    noise: NoiseLine
 
 
 def make_strips(image: NDArray[np.float32]) -> Strips:
@@ -58,7 +60,7 @@ def make_strips(image: NDArray[np.float32]) -> Strips:
     return Strips(values, good, variance, starts + (counts - 1) / 2, BLOCK, line)
 
 
-def pixel_variance(level: NDArray[np.floating], line: tuple[float, float, float]) -> NDArray[np.floating]:
+def pixel_variance(level: NDArray[np.floating], line: NoiseLine) -> NDArray[np.floating]:
     """Variance of a pixel by its level."""
     start, slope, floor = line
     variance: NDArray[np.floating] = np.maximum(start + slope * level, floor)
@@ -97,7 +99,7 @@ def median_variance(count: int) -> float:
 
 def noise_line(
     values: NDArray[np.float32], noise: NDArray[np.float32], good: NDArray[np.bool_]
-) -> tuple[float, float, float]:
+) -> NoiseLine:
     """Variance of a pixel as a straight line in its level: that of the dark, its growth, and the least there is.
 
     Measured from the differences of neighbouring columns, in bins of equally many pixels by level.
