@@ -60,7 +60,7 @@ class BootstrapImages:
     dymap
         SHAPEY [pixels].
     traces, profiles
-        By localisation: rows of the traces at every column, and the order profile.
+        By localisation: rows of the traces at every column, NaN where they were not followed, and the order profile.
     """
 
     flat: Image

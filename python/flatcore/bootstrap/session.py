@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.bootstrap.files import Origin, calibration_hdus, rows_of, staging_folder
@@ -179,12 +180,21 @@ def _windows(bench: Workbench) -> tuple[Window, ...]:
 
 
 def _images(bench: Workbench) -> BootstrapImages:
-    columns = bench.light.profile.detector.kept_shape[1]
     return BootstrapImages(
         flat=bench.flats[bench.light.main.dprtype],
         bad=bench.bad,
         unlit=bench.unlit,
-        dymap=bench.dymap,
-        traces={name: rows_of(own, columns) for name, own in bench.coefficients.items()},
+        dymap=bench.shape.dymap,
+        traces={name: _followed(bench, name) for name in bench.coefficients},
         profiles=bench.profiles,
     )
+
+
+def _followed(bench: Workbench, name: str) -> NDArray[np.float64]:
+    """Rows of a localisation's traces, NaN where they were not followed."""
+    columns = np.arange(bench.light.profile.detector.kept_shape[1])
+    rows = rows_of(bench.coefficients[name], columns.size)
+    if "LOC" not in bench.light.named:
+        for row, trace in zip(rows, bench.found[name], strict=True):
+            row[(columns < trace.first) | (columns > trace.last)] = np.nan
+    return rows
