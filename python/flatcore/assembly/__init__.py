@@ -20,7 +20,7 @@ from flatcore.fitsio import FitsImage, Header, ImageLocation, open_images, read_
 from flatcore.header import required
 from flatcore.instrument import Detector, Profile
 
-__all__ = ["frame_header", "header_with", "open_frame"]
+__all__ = ["frame_header", "header_with", "kind_of", "open_frame"]
 
 # What no longer holds of an image that was put together.
 SECTIONS = ("DATASEC", "BIASSEC", "TRIMSEC", "DETSEC", "CCDSEC", "AMPSEC")
@@ -35,6 +35,18 @@ def frame_header(path: Path, profile: Profile) -> Header:
         The file is missing or not FITS, or a keyword that the profile names is missing.
     """
     return header_with(read_header(path), profile.keywords, path)
+
+
+def kind_of(header: Header, profile: Profile, path: Path) -> str:
+    """Tell what a raw frame shows: its DPRTYPE, from where the profile finds it; empty where there is none.
+
+    Raises
+    ------
+    InputError
+        The keyword that the profile names for it is missing.
+    """
+    source = {key: source for key, source in profile.keywords.items() if key == "DPRTYPE"}
+    return str(header_with(header, source, path).get("DPRTYPE", "")).strip()
 
 
 def open_frame(path: Path, profile: Profile, scratch: Path | None = None) -> FitsImage:

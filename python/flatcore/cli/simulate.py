@@ -34,6 +34,7 @@ Next: flatcore run 2020-08-31 --data-root demo"""
     help="Packaged profile (SPIROU, NIRPS_HA, NIRPS_HE, SMALL) or TOML file.",
 )
 @click.option("--frames", default=5, type=click.IntRange(min=1), help="Number of flats.")
+@click.option("--darks", default=0, type=click.IntRange(min=0), help="Number of dark frames, to bootstrap from.")
 @click.option("--seed", default=1, type=click.IntRange(min=0), help="Equal seeds and options give equal files.")
 @click.option(
     "--signal",

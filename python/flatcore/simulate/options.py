@@ -115,7 +115,7 @@ class SimulatedNight:
         Data root: ``tmp/``, ``calib/`` and ``truth/`` are below it.
     obs_dir
         Folder of the night under ``tmp/``.
-    frames, calibrations
+    frames, calibrations, darks
         The files written, in order.
     truth
         The ``.npz`` that holds what the simulation put in.

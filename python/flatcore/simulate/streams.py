@@ -18,7 +18,7 @@ class Stream(IntEnum):
     CALIBRATION_NOISE = 5
     COSMICS = 6
     FRAME_NOISE = 7
-    DARK_FRAME_NOISE = 8
+    DARK_NOISE = 8
     OVERSCAN_NOISE = 9
 
 
