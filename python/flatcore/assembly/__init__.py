@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flatcore.assembly.keywords import header_with
-from flatcore.assembly.mosaic import Image, assembled
 from flatcore.errors import InputError
 from flatcore.fitsio import FitsImage, Header, ImageLocation, open_images, read_header, read_pixels
 from flatcore.header import required
@@ -85,6 +85,8 @@ def open_frame(path: Path, profile: Profile, scratch: Path | None = None) -> Fit
             return FitsImage(path, _in_units(header, detector), location)
         pixels = read_pixels(FitsImage(path, header, location)).T
         return _copied(path, _in_units(header, detector), pixels, scratch)
+    from flatcore.assembly.mosaic import assembled  # noqa: PLC0415 - scipy.signal only where there are amplifiers
+
     hdus = list(dict.fromkeys(amplifier.hdu for amplifier in detector.amplifiers))
     images = dict(zip(hdus, open_images(path, hdus, scratch), strict=True))
     header = header_with(images[hdus[0]].header, profile.keywords, path)
@@ -119,7 +121,7 @@ def _in_units(header: Header, detector: Detector) -> Header:
     return header
 
 
-def _copied(path: Path, header: Header, pixels: Image, scratch: Path | None) -> FitsImage:
+def _copied(path: Path, header: Header, pixels: NDArray[np.float32], scratch: Path | None) -> FitsImage:
     """Write pixels to a plain file of the scratch folder."""
     if scratch is None:
         raise InputError(f"{path}: has to be assembled, and no folder for the copy was given")

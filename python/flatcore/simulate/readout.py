@@ -84,7 +84,7 @@ def raw_cards(cards: Mapping[str, Card], profile: Profile) -> dict[str, Card]:
     for keyword, source in keywords.items():
         if source.keyword is not None and keyword in cards:
             raw |= _untranslated(keyword, source, cards[keyword], seconds)
-    return raw | profile.header
+    return raw
 
 
 def _untranslated(keyword: str, source: Source, value: Card, seconds: float) -> dict[str, Card]:
