@@ -55,7 +55,6 @@ Next: flatcore run 2020-08-31 --data-root demo"""
     type=click.Choice(["FLAT_FLAT", "FLAT_DARK", "DARK_FLAT"]),
     help="DPRTYPE of the frames.",
 )
-@click.option("--darks", default=0, type=click.IntRange(min=0), help="Number of raw dark frames beside the flats.")
 @click.option(
     "--dark-exptime",
     type=click.FloatRange(min=0, min_open=True),
