@@ -395,9 +395,10 @@ fn py_mean_profiles<'py>(
     py: Python<'py>,
     profiles: PyReadonlyArray3<'py, f32>,
     reach: PyReadonlyArray2<'py, i64>,
+    sloped: Vec<bool>,
 ) -> PyResult<Spectrum<'py>> {
     let (profiles, reach) = (profiles.as_array(), reach.as_array());
-    Ok(compute(py, || mean_profiles(profiles, reach))?.into_pyarray(py))
+    Ok(compute(py, || mean_profiles(profiles, reach, &sloped))?.into_pyarray(py))
 }
 
 #[pyfunction(name = "coarse_shifts")]
