@@ -102,6 +102,7 @@ def fit_profiles(
     profiles: NDArray[np.float32],
     means: NDArray[np.float64],
     reach: NDArray[np.int64],
+    sloped: Sequence[bool],
     noise: tuple[float, float, float],
     share: float,
 ) -> NDArray[np.float64]: ...

@@ -170,7 +170,8 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
     if norm == 0.0 { 0.0 } else { ab / norm }
 }
 
-/// Fit each block by its strip's mean profile, the slope of it (which is a shift) and a straight line, all pixels alike.
+/// Fit each block by its strip's mean profile, the slope of it (which is a shift) and a straight line, all pixels alike;
+/// where not `sloped`, a constant: a short piece of a profile is hard to tell from a slope.
 ///
 /// `noise` is the variance of a pixel at level 0, its growth with the level, and the least there is; `share` the variance
 /// of a value of a profile relative to a pixel's.
@@ -178,15 +179,17 @@ pub fn fit_profiles(
     profiles: ArrayView3<'_, f32>,
     means: ArrayView2<'_, f64>,
     reach: ArrayView2<'_, i64>,
+    sloped: &[bool],
     noise: (f64, f64, f64),
     share: f64,
 ) -> Result<Points> {
+    require(sloped.len() == profiles.dim().0, "number of sloped", sloped.len() as f64, "one for each trace")?;
     let reaches = reaches(reach, &profiles)?;
     let (count, blocks, samples) = profiles.dim();
     same(&means, (count, samples))?;
     let mut points = Array3::from_elem((5, count, blocks), f64::NAN);
     let work = |i: usize| -> Vec<Option<[f64; 5]>> {
-        let design = Design::new(&means.row(i).to_vec(), reaches[i]);
+        let design = Design::new(&means.row(i).to_vec(), reaches[i], sloped[i]);
         let strip = profiles.index_axis(ndarray::Axis(0), i);
         strip
             .outer_iter()
@@ -219,7 +222,7 @@ struct Design {
 
 impl Design {
     /// None where the strip has no profile to be fitted by.
-    fn new(mean: &[f64], (first, last): Reach) -> Option<Self> {
+    fn new(mean: &[f64], (first, last): Reach, sloped: bool) -> Option<Self> {
         if last - first < LEAST_PIXELS || mean.iter().all(|&value| value == 0.0) {
             return None;
         }
@@ -241,8 +244,8 @@ impl Design {
                 slope(k)
             }
         };
-        let rows: Vec<[f64; 4]> =
-            (first..last).map(|k| [mean[k], -inner(k), 1.0, (k as f64 - half) / farthest]).collect();
+        let tilt = |k: usize| if sloped { (k as f64 - half) / farthest } else { 0.0 };
+        let rows: Vec<[f64; 4]> = (first..last).map(|k| [mean[k], -inner(k), 1.0, tilt(k)]).collect();
         let slopes = rows.iter().map(|row| row[1] * row[1]).sum();
         (slopes > 0.0).then_some(Self { rows, slopes })
     }
@@ -264,6 +267,9 @@ impl Design {
         }
         if known < LEAST_PIXELS || seen < LEAST_SEEN * self.slopes {
             return None;
+        }
+        if normal[3][3] == 0.0 {
+            normal[3][3] = 1.0;
         }
         let inverse = inverse(normal)?;
         let mut found = [0.0; 4];
@@ -348,7 +354,7 @@ mod tests {
         let reach = array![[-8i64, 8]];
         let means = mean_profiles(profiles.view(), reach.view(), &[true]).unwrap();
         assert!(means.iter().all(|&value| value <= 1.0));
-        let points = fit_profiles(profiles.view(), means.view(), reach.view(), (1.0, 1.0, 1.0), 0.1).unwrap();
+        let points = fit_profiles(profiles.view(), means.view(), reach.view(), &[true], (1.0, 1.0, 1.0), 0.1).unwrap();
         assert!((points[[0, 0, 1]] - points[[0, 0, 0]] - 0.3).abs() < 0.02);
         assert!((points[[2, 0, 0]] - 100.0).abs() < 5.0);
         let coarse = coarse_shifts(profiles.view(), means.view(), reach.view(), &[2]).unwrap();
@@ -362,7 +368,7 @@ mod tests {
         let reach = array![[-4i64, 4]];
         let means = mean_profiles(profiles.view(), reach.view(), &[true]).unwrap();
         assert!(means.iter().all(|&value| value == 0.0));
-        let points = fit_profiles(profiles.view(), means.view(), reach.view(), (1.0, 0.0, 1.0), 1.0).unwrap();
+        let points = fit_profiles(profiles.view(), means.view(), reach.view(), &[true], (1.0, 0.0, 1.0), 1.0).unwrap();
         assert!(points.iter().all(|value| value.is_nan()));
         assert!(mean_profiles(profiles.view(), array![[0i64, 0], [1, 1]].view(), &[true]).is_err());
     }

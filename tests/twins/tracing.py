@@ -105,7 +105,7 @@ def coarse_shifts(profiles, means, reach, most):
     return np.stack([shifts, alike])
 
 
-def fit_profiles(profiles, means, reach, noise, share):
+def fit_profiles(profiles, means, reach, sloped, noise, share):
     """Shift, its error, height, its error and level of each block; five planes of traces by blocks."""
     points = np.full((5, *profiles.shape[:2]), np.nan)
     offsets = np.arange(profiles.shape[2]) - profiles.shape[2] // 2
@@ -124,6 +124,7 @@ def fit_profiles(profiles, means, reach, noise, share):
             if known.sum() < 5 or np.sum(slope[known] ** 2) < 0.8 * np.sum(slope**2):
                 continue
             rows, values = design[known], block[own][known]
+            rows = rows if sloped[i] else rows[:, :3]
             lever = np.linalg.pinv(rows)
             found = lever @ values
             variance = share * np.maximum(noise[0] + noise[1] * np.maximum(values, 0), noise[2])

@@ -128,5 +128,5 @@ def coarse_shifts(profiles: Profiles, means: Array, most: Array) -> tuple[Array,
 def measure(profiles: Profiles, means: Array, noise: NoiseLine) -> Points:
     """Fit each block by its strip's mean profile, its slope (which is a shift), and a straight line below it."""
     share = median_variance(profiles.width)
-    planes = _core.fit_profiles(profiles.values, means, profiles.reach, noise, share)
+    planes = _core.fit_profiles(profiles.values, means, profiles.reach, profiles.alone.tolist(), noise, share)
     return Points(*planes)
