@@ -8,7 +8,7 @@ import pytest
 from flatcore.bootstrap import STEPS
 from flatcore.cli import COMMANDS
 from flatcore.instrument import load_profile
-from tests.cli.command import OBS_DIR, refused, run
+from tests.cli.command import OBS_DIR, refused, rewrite, run
 
 SINGLE = [name for name in STEPS if name != "locate"]
 
@@ -75,16 +75,18 @@ def test_figures_and_a_profile_are_written_on_request(bare, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("status", "words", "options"),
     [
-        (2, "unknown key percents", ["--set", "unlit.percents=3"]),
+        (2, "unknown key unlit.percents", ["--set", "unlit.percents=3"]),
         (2, "no such file", ["--instrument", "missing.toml"]),
         (3, "no such file", ["--darkfile", "missing.fits"]),
         (3, "nothing.fits", ["nothing.fits"]),
-        (2, "nothing to be made", ["--darkfile", "2510100f_pp.fits"]),
+        (3, "is not a calibration", ["--darkfile", "2510100f_pp.fits"]),
+        (3, "is of key BADPIX", ["--darkfile", "other_badpixel.fits"]),
     ],
 )
 def test_what_is_wrong_is_named(bare, capsys, status, words, options):
-    command = "darkref" if "nothing to be made" in words else "bootstrap"
-    assert words in refused(capsys, status, command, OBS_DIR, "--data-root", bare, "--quiet", *options)
+    night = bare / "tmp" / OBS_DIR
+    rewrite(night / "2510100f_pp.fits", night / "other_badpixel.fits", DRSOUTID="BADPIX")
+    assert words in refused(capsys, status, "bootstrap", OBS_DIR, "--data-root", bare, "--quiet", *options)
     assert not list((bare / "calib").glob("*.fits"))
 
 

@@ -1,4 +1,4 @@
-"""From frames alone to flats as good as with the true calibrations; and calibrations that are there whole or not at all."""
+"""From frames alone to flats as good as with the true calibrations; and calibrations that are whole or not there."""
 
 import filecmp
 import os
@@ -123,6 +123,35 @@ class TestQuality:
         true = read_mask(open_image(name)) != 0
         assert 0.05 < unlit.mean() < 0.25
         assert (unlit & ~true).sum() / unlit.sum() < 0.1
+
+
+class TestTilt:
+    def test_lines_of_a_comb_frame_make_shapex(self, tmp_path):
+        pair = night_pair(tmp_path, "TWINS", seed=6, warp=0.0, frames=3, darks=3)
+        tilt = 0.15
+        flat = sorted((pair.bare / "tmp" / OBS_DIR).glob("*f_pp.fits"))[0]
+        comb = flat.with_name("comb.fits")
+        shutil.copyfile(flat, comb)
+        detector = pair.profile.detector
+        rows, columns = detector.kept_shape
+        u = 2 * np.arange(columns) / columns - 1
+        centres = [pair.truth[f"centre_{fiber}"] for fiber in ("A", "B")]
+        traces = chebyshev.chebval(u, np.concatenate(centres).T)
+        away = np.arange(rows)[None, :, None] - traces[:, None, :]
+        nearest = np.abs(away).argmin(axis=0)
+        away = np.take_along_axis(away, nearest[None], axis=0)[0]
+        lines = np.exp(6 * (np.cos(2 * np.pi * (np.arange(columns) - tilt * away) / 19) - 1))
+        with fits.open(comb, mode="update") as hdus:
+            hdus[0].header["DPRTYPE"] = "FP_FP"
+            hdus[1].data[detector.rows[0] : detector.rows[1], :columns] *= lines.astype(np.float32)
+        result = bootstrapped(pair, arcs=("comb.fits",), steps=("shape",))
+        dxmap = image_of(result, "SHAPEX")
+        measured = np.gradient(dxmap, axis=0)
+        # Within the windows; half-way between orders the map jumps.
+        inside = (np.abs(away) < 4)[:, 100:-100]
+        assert np.median(measured[:, 100:-100][inside]) == pytest.approx(tilt, abs=0.005)
+        assert np.percentile(np.abs(measured[:, 100:-100][inside] - tilt), 90) < 0.01
+        assert read_header(path_of(result, "SHAPEX"))["TILTMIN"] == pytest.approx(tilt, abs=0.01)
 
 
 class TestNonLinear:
