@@ -28,6 +28,16 @@ def combine_files(
 def combine_frames(
     frames: Sequence[NDArray[np.float32]], method: str, clip_sigma: float, electrons: float, readnoise: float
 ) -> NDArray[np.float32]: ...
+def median_distance(
+    sources: Sequence[_Source], factors: Sequence[float], centre: NDArray[np.float32]
+) -> NDArray[np.float32]: ...
+def row_medians(image: NDArray[np.float32], half: int) -> NDArray[np.float32]: ...
+def curve_medians(
+    image: NDArray[np.float32], dymap: NDArray[np.float32], wanted: NDArray[np.uint8], half: int
+) -> NDArray[np.float32]: ...
+def unlit_mask(
+    image: NDArray[np.float32], box_size: int, percent: float, window: int, least: int
+) -> NDArray[np.uint8]: ...
 def to_electrons(
     image: NDArray[np.float32],
     bounds: tuple[float, float] | None,

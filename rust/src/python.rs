@@ -1,5 +1,6 @@
 //! The Python face: borrow arrays, release the GIL, call a kernel, map the error.
 
+use crate::along::{curve_medians, row_medians};
 use crate::background::{background_map, global_background, subtract_background};
 use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use crate::combine::{Method, combine};
@@ -15,9 +16,11 @@ use crate::pixels::{PixelFile, PixelLayout};
 use crate::profiles::{coarse_shifts, fit_profiles, mean_profiles};
 use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
+use crate::spread::median_distance;
 use crate::straighten::{Linear, straighten};
 use crate::tracing::{column_blocks, straight_profiles};
 use crate::trust_region::Limits;
+use crate::unlit::{UnlitRule, unlit_mask};
 use crate::windows::window_planes;
 use ndarray::ArrayView2;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn};
@@ -166,6 +169,52 @@ fn combine_frames<'py>(
     let method = self::method(method, clip_sigma, electrons, readnoise)?;
     let views: Vec<ArrayView2<'_, f32>> = frames.iter().map(|f| f.as_array()).collect();
     Ok(compute(py, || combine(views.as_slice(), method))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "median_distance")]
+fn py_median_distance<'py>(
+    py: Python<'py>,
+    sources: Vec<Source>,
+    factors: Vec<f64>,
+    centre: PyReadonlyArray2<'py, f32>,
+) -> PyResult<Image<'py>> {
+    let centre = centre.as_array();
+    let distances = compute(py, || {
+        let files = sources.into_iter().map(opened).collect::<Result<Vec<_>, _>>()?;
+        median_distance(files.as_slice(), &factors, centre)
+    })?;
+    Ok(distances.into_pyarray(py))
+}
+
+#[pyfunction(name = "row_medians")]
+fn py_row_medians<'py>(py: Python<'py>, image: PyReadonlyArray2<'py, f32>, half: usize) -> PyResult<Image<'py>> {
+    let image = image.as_array();
+    Ok(compute(py, || row_medians(image, half))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "curve_medians")]
+fn py_curve_medians<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    dymap: PyReadonlyArray2<'py, f32>,
+    wanted: PyReadonlyArray2<'py, u8>,
+    half: usize,
+) -> PyResult<Image<'py>> {
+    let (image, dymap, wanted) = (image.as_array(), dymap.as_array(), wanted.as_array());
+    Ok(compute(py, || curve_medians(image, dymap, wanted, half))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "unlit_mask")]
+fn py_unlit_mask<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    box_size: usize,
+    percent: f64,
+    window: usize,
+    least: usize,
+) -> PyResult<Mask<'py>> {
+    let (image, rule) = (image.as_array(), UnlitRule { box_size, percent, window, least });
+    Ok(compute(py, || unlit_mask(image, rule))?.into_pyarray(py))
 }
 
 #[pyfunction(name = "to_electrons")]
@@ -538,6 +587,10 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_rows, module)?)?;
     module.add_function(wrap_pyfunction!(combine_files, module)?)?;
     module.add_function(wrap_pyfunction!(combine_frames, module)?)?;
+    module.add_function(wrap_pyfunction!(py_median_distance, module)?)?;
+    module.add_function(wrap_pyfunction!(py_row_medians, module)?)?;
+    module.add_function(wrap_pyfunction!(py_curve_medians, module)?)?;
+    module.add_function(wrap_pyfunction!(py_unlit_mask, module)?)?;
     module.add_function(wrap_pyfunction!(py_to_electrons, module)?)?;
     module.add_function(wrap_pyfunction!(py_apply_bounds, module)?)?;
     module.add_function(wrap_pyfunction!(py_scattered_light, module)?)?;

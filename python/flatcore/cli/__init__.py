@@ -20,6 +20,12 @@ from click.exceptions import Exit
 # Name, module that holds `command`, and the line shown by `flatcore --help`.
 COMMANDS = {
     "run": "Make flat, blaze and extracted products from a night's lamp flats.",
+    "bootstrap": "Make all calibrations of a night from its frames alone.",
+    "darkref": "Make the dark reference of a night.",
+    "badpix": "Make the map of bad pixels.",
+    "unlit": "Make the map of unlit pixels, on which the background is measured.",
+    "orderprofile": "Make the profiles of the orders across the dispersion.",
+    "shape": "Make the maps that straighten the orders.",
     "calib": "Add to, look into and keep in order the calibration database.",
     "runs": "List past runs, and show what went into one and came out of it.",
     "report": "Write a page that explains a run, or an index of all runs with trends.",

@@ -32,6 +32,7 @@ Next: flatcore run 2020-08-31 --data-root demo"""
     help="Packaged profile (SPIROU, NIRPS_HA, NIRPS_HE, SMALL) or TOML file.",
 )
 @click.option("--frames", default=5, type=click.IntRange(min=1), help="Number of flats.")
+@click.option("--darks", default=0, type=click.IntRange(min=0), help="Number of dark frames, to bootstrap from.")
 @click.option("--seed", default=1, type=click.IntRange(min=0), help="Equal seeds and options give equal files.")
 @click.option(
     "--signal",
@@ -87,7 +88,8 @@ def command(directory: Path, instrument: str, quiet: bool, obs_dir: str, noisele
         CalibrationDatabase.open(directory).add_files(night.calibrations, replace=True)
     if not quiet:
         click.echo(
-            f"{len(night.frames)} frames of {options.profile.name} in {directory / 'tmp' / obs_dir}\n"
+            f"{len(night.frames)} frames{f' and {len(night.darks)} darks' if night.darks else ''}"
+            f" of {options.profile.name} in {directory / 'tmp' / obs_dir}\n"
             f"{len(night.calibrations)} calibrations in {directory / 'calib'}, registered\n"
             f"truth in {night.truth}"
         )

@@ -19,20 +19,23 @@ from flatcore.simulate.truth import fiber_truth, straight_truth
 Progress = Callable[[str, float], None]
 
 FIRST_FRAME = 2_510_100
+FIRST_DARK = 2_505_000
 FIRST_CALIBRATION = 2_490_000
 CALIBRATION_AGE_DAYS = 0.2
 FRAME_SPACING_DAYS = 75.0 / 86_400.0
 PROFILE_NOISE_SHARE = 1e-4
 DARK_NOISE_ADU_PER_S = 0.001
+# Darks are taken before the flats: the first ends this long before the night's first flat.
+DARK_LEAD_DAYS = 0.1
 
 
 def simulate_night(root: Path, options: SimulationOptions, progress: Progress | None = None) -> SimulatedNight:
     """Write a night of lamp flats, the calibrations it needs, and the truth.
 
-    Frames go to ``tmp/<obs_dir>/``. Calibrations go to ``calib/``, named by the seed: nights of one root want seeds of
-    their own. Truth goes to ``truth/<obs_dir>.npz``: ``n_flats``, ``background`` [electrons per pixel of one frame],
-    ``prnu`` and ``bad`` of the kept frame, ``beyond`` (pixels outside the bounds of calibration), and for every lit
-    fibre ``blaze_``, ``response_``, ``centre_``, ``row_`` and ``pars_`` followed by its name, as described in
+    Flats and darks go to ``tmp/<obs_dir>/``. Calibrations go to ``calib/``, named by the seed: nights of one root want
+    seeds of their own. Truth goes to ``truth/<obs_dir>.npz``: ``n_flats``, ``background`` [electrons per pixel of one
+    frame], ``prnu`` and ``bad`` of the kept frame, ``beyond`` (pixels outside the bounds of calibration), and for every
+    lit fibre ``blaze_``, ``response_``, ``centre_``, ``row_`` and ``pars_`` followed by its name, as described in
     `flatcore.simulate.truth.FiberTruth`.
 
     Parameters
@@ -59,8 +62,9 @@ def simulate_night(root: Path, options: SimulationOptions, progress: Progress | 
     tell("calibrations written", 0.35)
     truth = _write_truth(root, scene, pixels)
     tell("truth written", 0.5)
+    darks = _write_darks(root, scene, pixels)
     frames = _write_frames(root, scene, pixels, tell)
-    return SimulatedNight(root, options.obs_dir, frames, calibrations, truth)
+    return SimulatedNight(root, options.obs_dir, frames, calibrations, truth, darks)
 
 
 def _write_frames(root: Path, scene: Scene, pixels: detector.Pixels, tell: Progress) -> tuple[Path, ...]:
@@ -82,6 +86,22 @@ def _write_frames(root: Path, scene: Scene, pixels: detector.Pixels, tell: Progr
         path = root / "tmp" / options.obs_dir / f"{FIRST_FRAME + i}f_pp.fits"
         paths.append(files.write_fits(path, header, frame))
         tell(f"frame {i + 1} of {options.frames} written", 0.5 + 0.5 * (i + 1) / options.frames)
+    return tuple(paths)
+
+
+def _write_darks(root: Path, scene: Scene, pixels: detector.Pixels) -> tuple[Path, ...]:
+    """Write frames of the dark current alone, as long as the flats."""
+    options, spectrograph = scene.options, scene.options.profile.detector
+    electrons = np.float32(spectrograph.gain * detector.EXPTIME_S)
+    paths = []
+    for i in range(options.darks):
+        noise = generator(options.seed, Stream.DARK_NOISE, i)
+        mean = pixels.dark * electrons
+        frame = detector.expose(mean, noise) if options.noise else mean
+        mjd = options.mjd - DARK_LEAD_DAYS + i * FRAME_SPACING_DAYS
+        header = files.frame_header(options.profile, mjd, "DARK_DARK")
+        path = root / "tmp" / options.obs_dir / f"{FIRST_DARK + i}d_pp.fits"
+        paths.append(files.write_fits(path, header, frame / electrons))
     return tuple(paths)
 
 

@@ -43,6 +43,8 @@ class SimulationOptions:
         Start of the first frame; the calibrations are five hours older.
     lamp
         DPRTYPE of the frames: which fibre channels see the lamp.
+    darks
+        Number of dark frames beside the flats, of the same exposure time.
 
     Raises
     ------
@@ -61,11 +63,13 @@ class SimulationOptions:
     obs_dir: str = "2020-08-31"
     mjd: float = 59092.9
     lamp: Lamp = "FLAT_FLAT"
+    darks: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
         _require(self.seed >= 0, "seed", self.seed, "must not be negative")
         _require(self.frames >= 1, "frames", self.frames, "must be at least 1")
+        _require(self.darks >= 0, "darks", self.darks, "must not be negative")
         _require(0 < self.signal < math.inf, "signal", self.signal, "must be a positive number of electrons")
         _require(
             0 <= self.cosmics <= 10_000, "cosmics", self.cosmics, "must lie between 0 and 10000 hits per megapixel"
@@ -101,7 +105,7 @@ class SimulatedNight:
         Data root: ``tmp/``, ``calib/`` and ``truth/`` are below it.
     obs_dir
         Folder of the night under ``tmp/``.
-    frames, calibrations
+    frames, calibrations, darks
         The files written, in order.
     truth
         The ``.npz`` that holds what the simulation put in.
@@ -112,6 +116,7 @@ class SimulatedNight:
     frames: tuple[Path, ...]
     calibrations: tuple[Path, ...]
     truth: Path
+    darks: tuple[Path, ...] = ()
 
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:
