@@ -102,25 +102,23 @@ def _smooth(x: Array, values: Array, at: Array) -> Array:
 def _sequence(rows: Array, gaps: Array, fibers: int, tolerance: float) -> NDArray[np.int_]:
     """Most likely fibre of each trace."""
     count = len(rows)
-    cost = np.full((count, fibers), np.inf)
+    old, new, skipped = np.indices((fibers, fibers, MOST_SKIPPED + 1))
+    orders = skipped + (new <= old)
+    between = orders * fibers + new - old - 1
+    # Orders that are missing altogether cost less than their traces one by one: they are dark.
+    lost = MISSING_COST * np.where(between < fibers, between, fibers - 1 + between // fibers)
+    here = 0.5 * (gaps[:, :-1] + gaps[:, 1:])
+    total = here.sum(axis=0)
+    place = np.concatenate([np.zeros((1, count - 1)), np.cumsum(here, axis=0)[:-1]])
+    expected = place[new] - place[old] + orders[..., None] * total
+    away = np.minimum(((np.diff(rows) - expected) / (tolerance * total)) ** 2, LARGEST_COST) + lost[..., None]
+    steps = away.min(axis=2)
+    cost = np.empty((count, fibers))
     back = np.zeros((count, fibers), int)
     cost[0] = 0.5 * np.arange(fibers)
     for i in range(1, count):
-        here = 0.5 * (gaps[:, i - 1] + gaps[:, i])
-        scale = tolerance * here.sum()
-        place = np.concatenate([[0.0], np.cumsum(here)[:-1]])
-        for new in range(fibers):
-            for old in range(fibers):
-                for skipped in range(MOST_SKIPPED + 1):
-                    orders = skipped + (new <= old)
-                    expected = place[new] - place[old] + orders * here.sum()
-                    between = orders * fibers + new - old - 1
-                    # Orders that are missing altogether cost less than their traces one by one: they are dark.
-                    lost = between if between < fibers else fibers - 1 + between // fibers
-                    away = min(((rows[i] - rows[i - 1] - expected) / scale) ** 2, LARGEST_COST)
-                    total = cost[i - 1, old] + away + MISSING_COST * lost
-                    if total < cost[i, new]:
-                        cost[i, new], back[i, new] = total, old
+        ways = cost[i - 1][:, None] + steps[:, :, i - 1]
+        back[i], cost[i] = ways.argmin(axis=0), ways.min(axis=0)
     # As at the start, an order that ends early lacks its last fibres.
     fiber = np.zeros(count, int)
     fiber[-1] = int(np.argmin(cost[-1] + 0.5 * (fibers - 1 - np.arange(fibers))))
