@@ -102,7 +102,9 @@ def column_blocks(image: NDArray[np.float32], width: int) -> tuple[NDArray[np.fl
 def straight_profiles(
     image: NDArray[np.float32], traces: NDArray[np.float64], half: int, width: int
 ) -> NDArray[np.float32]: ...
-def mean_profiles(profiles: NDArray[np.float32], reach: NDArray[np.int64]) -> NDArray[np.float64]: ...
+def mean_profiles(
+    profiles: NDArray[np.float32], reach: NDArray[np.int64], sloped: Sequence[bool]
+) -> NDArray[np.float64]: ...
 def coarse_shifts(
     profiles: NDArray[np.float32], means: NDArray[np.float64], reach: NDArray[np.int64], most: Sequence[int]
 ) -> NDArray[np.float64]: ...
@@ -110,6 +112,7 @@ def fit_profiles(
     profiles: NDArray[np.float32],
     means: NDArray[np.float64],
     reach: NDArray[np.int64],
+    sloped: Sequence[bool],
     noise: tuple[float, float, float],
     share: float,
 ) -> NDArray[np.float64]: ...

@@ -32,23 +32,38 @@ fn reaches(reach: ArrayView2<'_, i64>, profiles: &ArrayView3<'_, f32>) -> Result
     Ok(reach.outer_iter().map(|pair| (index(pair[0]), index(pair[1] + 1).max(index(pair[0])))).collect())
 }
 
-/// The lower of the levels at both ends of a profile, each the mean of a tenth of it.
-fn base(profile: &[f64]) -> f64 {
-    let ends = (profile.len() / 10).max(1).min(profile.len());
+/// Take the light beside a strip out of its profile: a straight line through the levels at both ends, each the mean of a
+/// tenth of it; or, where not `sloped`, the lower of the two.
+fn take_base(profile: &mut [f64], sloped: bool) {
+    let size = profile.len();
+    let ends = (size / 10).max(1).min(size);
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-    mean(&profile[..ends]).min(mean(&profile[profile.len() - ends..]))
+    let (left, right) = (mean(&profile[..ends]), mean(&profile[size - ends..]));
+    let (left, right) = if sloped { (left, right) } else { (left.min(right), left.min(right)) };
+    let span = (size - ends).max(1) as f64;
+    for (k, value) in profile.iter_mut().enumerate() {
+        let share = ((k as f64 - (ends as f64 - 1.0) / 2.0) / span).clamp(0.0, 1.0);
+        *value -= left * (1.0 - share) + right * share;
+    }
 }
 
 /// Mean profile of each strip above the light beside it, 1 at its highest; traces by offsets, 0 outside a strip's own.
 ///
-/// `profiles` are traces by blocks by offsets -half … half; `reach` the first and last offset of each strip.
-pub fn mean_profiles(profiles: ArrayView3<'_, f32>, reach: ArrayView2<'_, i64>) -> Result<Array2<f64>> {
+/// `profiles` are traces by blocks by offsets -half … half; `reach` the first and last offset of each strip; `sloped` tells
+/// whether the light beside it is a straight line through that at both ends, or all of it the lower one, because a
+/// neighbour lights the other.
+pub fn mean_profiles(
+    profiles: ArrayView3<'_, f32>,
+    reach: ArrayView2<'_, i64>,
+    sloped: &[bool],
+) -> Result<Array2<f64>> {
+    require(sloped.len() == profiles.dim().0, "number of sloped", sloped.len() as f64, "one for each trace")?;
     let reaches = reaches(reach, &profiles)?;
     let (count, _, samples) = profiles.dim();
     let mut means = Array2::zeros((count, samples));
     let found: Vec<_> = (0..count)
         .into_par_iter()
-        .map(|i| mean_profile(profiles.index_axis(ndarray::Axis(0), i), reaches[i]))
+        .map(|i| mean_profile(profiles.index_axis(ndarray::Axis(0), i), reaches[i], sloped[i]))
         .collect();
     for (i, mean) in found.into_iter().enumerate() {
         for (k, value) in mean.into_iter().enumerate() {
@@ -58,7 +73,7 @@ pub fn mean_profiles(profiles: ArrayView3<'_, f32>, reach: ArrayView2<'_, i64>) 
     Ok(means)
 }
 
-fn mean_profile(blocks: ArrayView2<'_, f32>, (first, last): Reach) -> Vec<f64> {
+fn mean_profile(blocks: ArrayView2<'_, f32>, (first, last): Reach, sloped: bool) -> Vec<f64> {
     let size = last - first;
     let mut whole: Vec<(f64, Vec<f64>)> = Vec::new();
     for block in blocks.outer_iter() {
@@ -66,8 +81,7 @@ fn mean_profile(blocks: ArrayView2<'_, f32>, (first, last): Reach) -> Vec<f64> {
         if size == 0 || own.iter().any(|value| !value.is_finite()) {
             continue;
         }
-        let level = base(&own);
-        own.iter_mut().for_each(|value| *value -= level);
+        take_base(&mut own, sloped);
         whole.push((own.iter().sum(), own));
     }
     let mut mean = vec![0.0; size];
@@ -82,9 +96,9 @@ fn mean_profile(blocks: ArrayView2<'_, f32>, (first, last): Reach) -> Vec<f64> {
             *sum += value;
         }
     }
-    let level = base(&mean);
-    let top = mean.iter().copied().fold(f64::NEG_INFINITY, f64::max) - level;
-    mean.iter_mut().for_each(|value| *value = if top > 0.0 { (*value - level) / top } else { 0.0 });
+    take_base(&mut mean, sloped);
+    let top = mean.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    mean.iter_mut().for_each(|value| *value = if top > 0.0 { *value / top } else { 0.0 });
     mean
 }
 
@@ -156,7 +170,8 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
     if norm == 0.0 { 0.0 } else { ab / norm }
 }
 
-/// Fit each block by its strip's mean profile, the slope of it (which is a shift) and a straight line, all pixels alike.
+/// Fit each block by its strip's mean profile, the slope of it (which is a shift) and a straight line, all pixels alike;
+/// where not `sloped`, a constant: a short piece of a profile is hard to tell from a slope.
 ///
 /// `noise` is the variance of a pixel at level 0, its growth with the level, and the least there is; `share` the variance
 /// of a value of a profile relative to a pixel's.
@@ -164,15 +179,17 @@ pub fn fit_profiles(
     profiles: ArrayView3<'_, f32>,
     means: ArrayView2<'_, f64>,
     reach: ArrayView2<'_, i64>,
+    sloped: &[bool],
     noise: (f64, f64, f64),
     share: f64,
 ) -> Result<Points> {
+    require(sloped.len() == profiles.dim().0, "number of sloped", sloped.len() as f64, "one for each trace")?;
     let reaches = reaches(reach, &profiles)?;
     let (count, blocks, samples) = profiles.dim();
     same(&means, (count, samples))?;
     let mut points = Array3::from_elem((5, count, blocks), f64::NAN);
     let work = |i: usize| -> Vec<Option<[f64; 5]>> {
-        let design = Design::new(&means.row(i).to_vec(), reaches[i]);
+        let design = Design::new(&means.row(i).to_vec(), reaches[i], sloped[i]);
         let strip = profiles.index_axis(ndarray::Axis(0), i);
         strip
             .outer_iter()
@@ -205,7 +222,7 @@ struct Design {
 
 impl Design {
     /// None where the strip has no profile to be fitted by.
-    fn new(mean: &[f64], (first, last): Reach) -> Option<Self> {
+    fn new(mean: &[f64], (first, last): Reach, sloped: bool) -> Option<Self> {
         if last - first < LEAST_PIXELS || mean.iter().all(|&value| value == 0.0) {
             return None;
         }
@@ -227,8 +244,8 @@ impl Design {
                 slope(k)
             }
         };
-        let rows: Vec<[f64; 4]> =
-            (first..last).map(|k| [mean[k], -inner(k), 1.0, (k as f64 - half) / farthest]).collect();
+        let tilt = |k: usize| if sloped { (k as f64 - half) / farthest } else { 0.0 };
+        let rows: Vec<[f64; 4]> = (first..last).map(|k| [mean[k], -inner(k), 1.0, tilt(k)]).collect();
         let slopes = rows.iter().map(|row| row[1] * row[1]).sum();
         (slopes > 0.0).then_some(Self { rows, slopes })
     }
@@ -250,6 +267,9 @@ impl Design {
         }
         if known < LEAST_PIXELS || seen < LEAST_SEEN * self.slopes {
             return None;
+        }
+        if normal[3][3] == 0.0 {
+            normal[3][3] = 1.0;
         }
         let inverse = inverse(normal)?;
         let mut found = [0.0; 4];
@@ -332,9 +352,9 @@ mod tests {
         let profiles =
             Array3::from_shape_fn((1, 4, 17), |(_, b, k)| (100.0 * bell(k as f64 - 8.0 - shifts[b]) + 5.0) as f32);
         let reach = array![[-8i64, 8]];
-        let means = mean_profiles(profiles.view(), reach.view()).unwrap();
+        let means = mean_profiles(profiles.view(), reach.view(), &[true]).unwrap();
         assert!(means.iter().all(|&value| value <= 1.0));
-        let points = fit_profiles(profiles.view(), means.view(), reach.view(), (1.0, 1.0, 1.0), 0.1).unwrap();
+        let points = fit_profiles(profiles.view(), means.view(), reach.view(), &[true], (1.0, 1.0, 1.0), 0.1).unwrap();
         assert!((points[[0, 0, 1]] - points[[0, 0, 0]] - 0.3).abs() < 0.02);
         assert!((points[[2, 0, 0]] - 100.0).abs() < 5.0);
         let coarse = coarse_shifts(profiles.view(), means.view(), reach.view(), &[2]).unwrap();
@@ -346,10 +366,10 @@ mod tests {
     fn strips_without_light_say_nothing() {
         let profiles = Array3::from_elem((1, 3, 9), f32::NAN);
         let reach = array![[-4i64, 4]];
-        let means = mean_profiles(profiles.view(), reach.view()).unwrap();
+        let means = mean_profiles(profiles.view(), reach.view(), &[true]).unwrap();
         assert!(means.iter().all(|&value| value == 0.0));
-        let points = fit_profiles(profiles.view(), means.view(), reach.view(), (1.0, 0.0, 1.0), 1.0).unwrap();
+        let points = fit_profiles(profiles.view(), means.view(), reach.view(), &[true], (1.0, 0.0, 1.0), 1.0).unwrap();
         assert!(points.iter().all(|value| value.is_nan()));
-        assert!(mean_profiles(profiles.view(), array![[0i64, 0], [1, 1]].view()).is_err());
+        assert!(mean_profiles(profiles.view(), array![[0i64, 0], [1, 1]].view(), &[true]).is_err());
     }
 }

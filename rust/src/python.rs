@@ -444,9 +444,10 @@ fn py_mean_profiles<'py>(
     py: Python<'py>,
     profiles: PyReadonlyArray3<'py, f32>,
     reach: PyReadonlyArray2<'py, i64>,
+    sloped: Vec<bool>,
 ) -> PyResult<Spectrum<'py>> {
     let (profiles, reach) = (profiles.as_array(), reach.as_array());
-    Ok(compute(py, || mean_profiles(profiles, reach))?.into_pyarray(py))
+    Ok(compute(py, || mean_profiles(profiles, reach, &sloped))?.into_pyarray(py))
 }
 
 #[pyfunction(name = "coarse_shifts")]
@@ -467,11 +468,12 @@ fn py_fit_profiles<'py>(
     profiles: PyReadonlyArray3<'py, f32>,
     means: PyReadonlyArray2<'py, f64>,
     reach: PyReadonlyArray2<'py, i64>,
+    sloped: Vec<bool>,
     noise: (f64, f64, f64),
     share: f64,
 ) -> PyResult<Cube<'py>> {
     let (profiles, means, reach) = (profiles.as_array(), means.as_array(), reach.as_array());
-    Ok(compute(py, || fit_profiles(profiles, means, reach, noise, share))?.into_pyarray(py))
+    Ok(compute(py, || fit_profiles(profiles, means, reach, &sloped, noise, share))?.into_pyarray(py))
 }
 
 #[pyfunction(name = "running_nan_median")]

@@ -54,9 +54,13 @@ def straight_profiles(image, traces, half, width):
     return np.array(result)
 
 
-def _base(profile):
-    ends = max(len(profile) // 10, 1)
-    return min(profile[:ends].mean(), profile[-ends:].mean())
+def _base(profile, sloped):
+    size = len(profile)
+    ends = max(size // 10, 1)
+    left, right = profile[:ends].mean(), profile[-ends:].mean()
+    if not sloped:
+        return min(left, right)
+    return np.interp(np.arange(size), [(ends - 1) / 2, (ends - 1) / 2 + max(size - ends, 1)], [left, right])
 
 
 def _own(profiles, reach, i):
@@ -64,18 +68,18 @@ def _own(profiles, reach, i):
     return slice(max(reach[i][0] + half, 0), min(reach[i][1] + half + 1, profiles.shape[2]))
 
 
-def mean_profiles(profiles, reach):
+def mean_profiles(profiles, reach, sloped):
     """Mean profile of each strip, 1 at its highest; traces by offsets."""
     means = np.zeros((profiles.shape[0], profiles.shape[2]))
     for i, strip in enumerate(profiles.astype(np.float64)):
         own = _own(profiles, reach, i)
-        blocks = [block[own] - _base(block[own]) for block in strip if np.isfinite(block[own]).all()]
+        blocks = [block[own] - _base(block[own], sloped[i]) for block in strip if np.isfinite(block[own]).all()]
         if not blocks or not blocks[0].size:
             continue
         heights = np.array([block.sum() for block in blocks])
         limit = np.sort(heights)[int(np.floor(0.98 * (len(heights) - 1)))]
         mean = np.sum([block for block, height in zip(blocks, heights, strict=True) if height <= limit], axis=0)
-        mean = mean - _base(mean)
+        mean = mean - _base(mean, sloped[i])
         if mean.max() > 0:
             means[i, own] = mean / mean.max()
     return means
@@ -101,7 +105,7 @@ def coarse_shifts(profiles, means, reach, most):
     return np.stack([shifts, alike])
 
 
-def fit_profiles(profiles, means, reach, noise, share):
+def fit_profiles(profiles, means, reach, sloped, noise, share):
     """Shift, its error, height, its error and level of each block; five planes of traces by blocks."""
     points = np.full((5, *profiles.shape[:2]), np.nan)
     offsets = np.arange(profiles.shape[2]) - profiles.shape[2] // 2
@@ -120,6 +124,7 @@ def fit_profiles(profiles, means, reach, noise, share):
             if known.sum() < 5 or np.sum(slope[known] ** 2) < 0.8 * np.sum(slope**2):
                 continue
             rows, values = design[known], block[own][known]
+            rows = rows if sloped[i] else rows[:, :3]
             lever = np.linalg.pinv(rows)
             found = lever @ values
             variance = share * np.maximum(noise[0] + noise[1] * np.maximum(values, 0), noise[2])

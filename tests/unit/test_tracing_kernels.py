@@ -57,28 +57,30 @@ def profiles():
     return values.astype(np.float32), np.array([[-9, 9], [-2, 6], [-5, 5]], np.int64)
 
 
-def test_mean_profiles(profiles):
+@pytest.mark.parametrize("sloped", [[True] * 3, [False, True, False]])
+def test_mean_profiles(profiles, sloped):
     values, reach = profiles
-    found = _core.mean_profiles(values, reach)
-    np.testing.assert_allclose(found, tracing.mean_profiles(values, reach), rtol=1e-9, atol=1e-12)
+    found = _core.mean_profiles(values, reach, sloped)
+    np.testing.assert_allclose(found, tracing.mean_profiles(values, reach, sloped), rtol=1e-9, atol=1e-12)
     assert (found.max(axis=1) == 1).all()
 
 
 def test_coarse_shifts(profiles):
     values, reach = profiles
-    means = _core.mean_profiles(values, reach)
+    means = _core.mean_profiles(values, reach, [True] * 3)
     found = _core.coarse_shifts(values, means, reach, [3, 2, 0])
     expected = tracing.coarse_shifts(values, means, reach, [3, 2, 0])
     assert len(np.unique(found[0, 0][np.isfinite(found[0, 0])])) > 2
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
-def test_fit_profiles(profiles):
+@pytest.mark.parametrize("sloped", [[True] * 3, [False, True, False]])
+def test_fit_profiles(profiles, sloped):
     values, reach = profiles
-    means = _core.mean_profiles(values, reach)
+    means = _core.mean_profiles(values, reach, [True] * 3)
     noise = (2.0, 0.5, 1.0)
-    found = _core.fit_profiles(values, means, reach, noise, 0.2)
-    expected = tracing.fit_profiles(values, means, reach, noise, 0.2)
+    found = _core.fit_profiles(values, means, reach, sloped, noise, 0.2)
+    expected = tracing.fit_profiles(values, means, reach, sloped, noise, 0.2)
     assert np.isfinite(found).any(axis=2).all()
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8, equal_nan=True)
 
@@ -91,9 +93,9 @@ def test_refusals(profiles):
     with pytest.raises(ValueError, match="traces has shape"):
         _core.straight_profiles(image, np.zeros((2, 29)), 3, 4)
     with pytest.raises(ValueError, match="reach has shape"):
-        _core.mean_profiles(values, reach[:2])
+        _core.mean_profiles(values, reach[:2], [True] * 3)
     with pytest.raises(ValueError, match="means has shape"):
-        _core.fit_profiles(values, np.zeros((3, 5)), reach, (1.0, 0.0, 1.0), 1.0)
+        _core.fit_profiles(values, np.zeros((3, 5)), reach, [True] * 3, (1.0, 0.0, 1.0), 1.0)
     with pytest.raises(ValueError, match="number of most"):
         _core.coarse_shifts(values, np.zeros((3, 19)), reach, [1])
 

@@ -16,7 +16,7 @@ from flatcore.bootstrap.request import BootstrapRequest
 from flatcore.bootstrap.settings import bootstrap_settings
 from flatcore.bootstrap.workbench import Workbench
 from flatcore.caldb import CalibrationDatabase
-from flatcore.caldb.keys import PER_FIBER, unix_of_mjd
+from flatcore.caldb.keys import PER_FIBER, identify, unix_of_mjd
 from flatcore.calibrations import find_named
 from flatcore.clock import Clock
 from flatcore.errors import CalibrationError, InputError, UsageError
@@ -126,6 +126,10 @@ def _named_files(request: BootstrapRequest) -> dict[str, tuple[Path, ...]]:
         if key not in NAMEABLE:
             raise UsageError(f"a file of key {key} cannot be named: expected one of {', '.join(NAMEABLE)}")
         named[key] = tuple(find_named(name, request.data_root, request.input_folder) for name in names)
+        for path in named[key]:
+            found = identify(path, fiber="").keyname if key not in PER_FIBER else identify(path).keyname
+            if found != key:
+                raise CalibrationError(f"{path}: is of key {found}, expected a {key} file")
     return named
 
 

@@ -169,17 +169,16 @@ class Workbench:
         ny, nx = self.light.profile.detector.kept_shape
         found: dict[str, list[Trace]] = {}
         for lamp in self.lamps:
+            first = self.light.inputs.main[lamp.dprtype].frames[0].path
             for name, traces in share_out(self.located[lamp.dprtype], lamp).items():
-                middles = [float(rows[0]) for rows in _rows_at(traces, nx // 2, nx)]
-                off = [trace.order for trace, row in zip(traces, middles, strict=True) if not 0 <= row <= ny - 1]
-                if off:
-                    orders = ", ".join(map(str, off))
-                    self.light.warn(
-                        f"fibre {name}: order {orders} crosses the middle column off the detector, and is left out"
-                    )
-                found[name] = [trace for trace in traces if trace.order not in off]
-                if not found[name]:
-                    raise InputError(f"{lamp.dprtype} flats: no trace of fibre {name} was found")
+                is_inside = [0 <= _row_at(trace.coefficients, nx // 2, nx) <= ny - 1 for trace in traces]
+                inside = [trace for trace, holds in zip(traces, is_inside, strict=True) if holds]
+                if len(inside) < len(traces):
+                    orders = ", ".join(str(t.order) for t, holds in zip(traces, is_inside, strict=True) if not holds)
+                    self.light.warn(f"fibre {name}: order {orders} crosses the middle off the detector: left out")
+                if not inside:
+                    raise InputError(f"{first} and those like it: no order of fibre {name} was found")
+                found[name] = inside
         return found
 
     @cached_property
@@ -244,7 +243,7 @@ class Workbench:
         columns = self.light.profile.detector.kept_shape[1]
         slits = []
         for one in self.localisations:
-            rows = np.array(_rows_at_coefficients(self.coefficients[one.name], columns // 2, columns))
+            rows = np.array([_row_at(own, columns // 2, columns) for own in self.coefficients[one.name]])
             for own in rows.reshape(-1, one.members):
                 first, last = int(np.ceil(own.min() - one.below)), int(np.floor(own.max() + one.above))
                 slits.append(Slit(float(own.mean()), first, last))
@@ -283,11 +282,6 @@ def _without(image: Image, bad: Mask) -> Image:
     return np.where(bad != 0, np.float32(np.nan), image)
 
 
-def _rows_at(traces: list[Trace], column: int, columns: int) -> list[NDArray[np.float64]]:
-    return [np.atleast_1d(row) for row in _rows_at_coefficients([t.coefficients for t in traces], column, columns)]
-
-
-def _rows_at_coefficients(
-    coefficients: list[NDArray[np.float64]] | NDArray[np.float64], column: int, columns: int
-) -> NDArray[np.float64]:
-    return np.asarray(chebyshev.chebval(2 * column / columns - 1, np.array(coefficients).T), dtype=float)
+def _row_at(coefficients: NDArray[np.float64], column: int, columns: int) -> float:
+    """Row of a trace at a column [pixels]."""
+    return float(chebyshev.chebval(2 * column / columns - 1, coefficients))

@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 PIECES = 8
 # A strip is lit where its height is at least so many errors, and it may be dark for so many blocks in between.
 LIT_SIGMAS = 3.0
+# The middle of a strip is measured on the light above this many times that in the valleys beside it.
+VALLEYS = 3.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def measure_extent(offsets: Array, mean: Array, settings: LocateSettings) -> Ext
     low, high = _crossing(offsets, mean, peak, lit, 0.5)
     lower, upper = _crossing(offsets, mean, peak, lit, settings.edge_level)
     below, above = _crossing(offsets, mean, peak, lit, settings.window_level)
-    return Extent(_centre(offsets, mean, low, high), high - low, lower, upper, -below, above)
+    return Extent(_centre(offsets, mean, peak, lit, settings.edge_level), high - low, lower, upper, -below, above)
 
 
 def _crossing(offsets: Array, mean: Array, peak: int, lit: NDArray[np.int_], level: float) -> tuple[float, float]:
@@ -74,10 +76,13 @@ def _crossing(offsets: Array, mean: Array, peak: int, lit: NDArray[np.int_], lev
     return float(low), float(high)
 
 
-def _centre(offsets: Array, mean: Array, low: float, high: float) -> float:
-    """Centroid of the light above half the height: what is below may be the neighbour's, on one side only."""
+def _centre(offsets: Array, mean: Array, peak: int, lit: NDArray[np.int_], level: float) -> float:
+    """Centroid of the light above a level: the edge level, or well above what neighbours add on one side."""
+    seen = np.flatnonzero(mean != 0)
+    level = float(np.clip(VALLEYS * max(mean[seen[0]], mean[seen[-1]]), level, 0.5))
+    low, high = _crossing(offsets, mean, peak, lit, level)
     fine = np.linspace(low, high, 201)
-    light = np.maximum(np.interp(fine, offsets, mean) - 0.5, 0)
+    light = np.maximum(np.interp(fine, offsets, mean) - level, 0)
     return float((fine * light).sum() / light.sum()) if light.sum() > 0 else float("nan")
 
 
@@ -97,8 +102,7 @@ def widths_along(
         strip = strip[np.isfinite(strip).all(axis=1)]
         if len(strip) < 2:
             continue
-        mean = strip.mean(axis=0)
-        mean -= base_of(mean)
+        mean = above_base(strip.mean(axis=0), bool(profiles.alone[index]))
         top = mean.max()
         if top <= 0:
             continue
@@ -109,10 +113,15 @@ def widths_along(
     return np.array(where), np.array(found)
 
 
-def base_of(profile: Array) -> float:
-    """Give the lower of the levels at both ends of a profile, each the mean of a tenth of it."""
-    ends = max(len(profile) // 10, 1)
-    return float(min(profile[:ends].mean(), profile[-ends:].mean()))
+def above_base(profile: Array, sloped: bool) -> Array:
+    """Take the light beside a strip out of its profile, as the kernel of mean profiles does."""
+    size = len(profile)
+    ends = max(size // 10, 1)
+    left, right = profile[:ends].mean(), profile[-ends:].mean()
+    if not sloped:
+        return profile - min(left, right)
+    start = (ends - 1) / 2
+    return profile - np.interp(np.arange(size), [start, start + max(size - ends, 1)], [left, right])
 
 
 def width_polynomial(where: Array, widths: Array, typical: float) -> Array:

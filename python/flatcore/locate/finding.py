@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,17 +116,28 @@ def _stand_out(level: Array, noise: Array, sigma: float, settings: LocateSetting
     if not len(at):
         return []
     above = smooth - base
-    widths = np.array([_half_width(above, int(peak)) for peak in at])
+    bounds = _valleys(above, at)
+    widths = np.array([_half_width(above, int(peak), *ends) for peak, ends in zip(at, bounds, strict=True)])
     widths = np.sqrt(np.maximum(widths**2 - (2.355 * sigma) ** 2, 1.0))
-    rows = _tops(above, at, widths)
-    return [Candidate(float(r), float(w), float(s)) for r, w, s in zip(rows, widths, significance, strict=True)]
+    rows = _tops(above, at, widths, bounds)
+    return [
+        Candidate(float(r), float(w), float(s))
+        for r, w, s in zip(rows, widths, significance, strict=True)
+        if w <= settings.max_width
+    ]
 
 
-def _half_width(above: Array, peak: int) -> float:
-    """Full width at half the height of a peak; its flanks end where they rise again by much."""
+def _valleys(above: Array, at: NDArray[np.int_]) -> NDArray[np.int_]:
+    """Lowest places between each peak and its neighbours; peaks by 2."""
+    between = [low + int(np.argmin(above[low : high + 1])) for low, high in itertools.pairwise(at)]
+    return np.stack([[0, *between], [*between, len(above) - 1]], axis=1).astype(np.int_)
+
+
+def _half_width(above: Array, peak: int, first: int, last: int) -> float:
+    """Full width at half the height of a peak, which ends at the valleys beside it."""
     half = 0.5 * above[peak]
     ends = []
-    for side in (above[peak::-1], above[peak:]):
+    for side in (above[first : peak + 1][::-1], above[peak : last + 1]):
         under = np.flatnonzero(side < half)
         if not under.size:
             ends.append(float(len(side) - 1))
@@ -163,12 +175,12 @@ def _separate(smooth: Array, base: Array, at: NDArray[np.int_], merge: float) ->
     return chosen
 
 
-def _tops(above: Array, at: NDArray[np.int_], widths: Array) -> Array:
+def _tops(above: Array, at: NDArray[np.int_], widths: Array, bounds: NDArray[np.int_]) -> Array:
     """Rows of peaks: the middle of their light within their width."""
     rows = np.empty(len(at))
-    for i, (peak, width) in enumerate(zip(at, widths, strict=True)):
+    for i, (peak, width, (first, last)) in enumerate(zip(at, widths, bounds, strict=True)):
         half = max(round(0.6 * width), 1)
-        low, high = max(peak - half, 0), min(peak + half + 1, len(above))
+        low, high = max(peak - half, first), min(peak + half, last) + 1
         part = np.maximum(above[low:high] - min(above[low], above[high - 1]), 0)
         rows[i] = np.sum(part * np.arange(low, high)) / part.sum() if part.sum() > 0 else peak
     return rows

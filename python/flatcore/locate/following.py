@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 REACH = 1.6
 # Rows added to that, so that the level beside a narrow strip is seen.
 BESIDE = 2.0
+# A strip that reaches this share of that to both sides is alone.
+ALONE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,8 @@ class Profiles:
         -half ... half [pixels].
     reach
         First and last offset of each strip; traces by 2.
+    alone
+        Whether a strip has no near neighbour: the light beside it is not that of another strip.
     columns
         Middle column of each block.
     width
@@ -39,6 +43,7 @@ class Profiles:
     values: NDArray[np.float32]
     offsets: Array
     reach: NDArray[np.int64]
+    alone: NDArray[np.bool_]
     columns: Array
     width: int
 
@@ -93,18 +98,19 @@ def straighten_strips(image: NDArray[np.float32], rows: Array, widths: Array, bl
         gap = np.median(np.diff(rows[:, :: max(columns // 64, 1)], axis=0), axis=1)
         below[1:] = np.maximum(below[1:], -gap / 2)
         above[:-1] = np.minimum(above[:-1], gap / 2)
+    alone = np.minimum(-below, above) >= ALONE * far
     # A strip is never so narrow that its shift could not be told from its height.
     reach = np.stack([np.minimum(np.ceil(below), -2), np.maximum(np.floor(above), 2)], axis=1).astype(np.int64)
     half = int(np.abs(reach).max())
     values = _core.straight_profiles(image, np.ascontiguousarray(rows), half, block)
     starts = np.arange(0, columns, block)
     middles = starts + (np.minimum(block, columns - starts) - 1) / 2
-    return Profiles(values, np.arange(-half, half + 1.0), reach, middles, block)
+    return Profiles(values, np.arange(-half, half + 1.0), reach, alone, middles, block)
 
 
 def mean_profiles(profiles: Profiles) -> Array:
     """Mean profile of each strip above the light beside it, 1 at its highest; traces by offsets, 0 outside its own."""
-    return _core.mean_profiles(profiles.values, profiles.reach)
+    return _core.mean_profiles(profiles.values, profiles.reach, profiles.alone.tolist())
 
 
 def coarse_shifts(profiles: Profiles, means: Array, most: Array) -> tuple[Array, Array]:
@@ -122,5 +128,5 @@ def coarse_shifts(profiles: Profiles, means: Array, most: Array) -> tuple[Array,
 def measure(profiles: Profiles, means: Array, noise: NoiseLine) -> Points:
     """Fit each block by its strip's mean profile, its slope (which is a shift), and a straight line below it."""
     share = median_variance(profiles.width)
-    planes = _core.fit_profiles(profiles.values, means, profiles.reach, noise, share)
+    planes = _core.fit_profiles(profiles.values, means, profiles.reach, profiles.alone.tolist(), noise, share)
     return Points(*planes)

@@ -25,6 +25,8 @@ class LocateSettings:
         Least height of a strip over that of the strips around it: fainter ones are their ghosts.
     merge
         Two peaks are one strip where the light between them stays above this share of the lower one.
+    max_width
+        Greatest width at half maximum of a strip [pixels]: what is wider is background.
     max_slope
         Steepest slope of a trace, rows per column.
     clip
@@ -42,6 +44,7 @@ class LocateSettings:
     min_columns: int | None = None
     min_contrast: float = 0.003
     merge: float = 0.7
+    max_width: float = 60.0
     max_slope: float = 0.3
     clip: float = 4.0
     edge_level: float = 0.1
@@ -63,6 +66,7 @@ class LocateSettings:
             ("min_columns", self.min_columns is None or self.min_columns >= 1, "at least 1, or None"),
             ("min_contrast", 0 <= self.min_contrast < 1, "from 0 to below 1"),
             ("merge", 0 < self.merge < 1, "between 0 and 1"),
+            ("max_width", self.max_width >= 2, "at least 2"),
             ("max_slope", 0 < self.max_slope <= 0.5, "above 0, at most 0.5"),
             ("clip", self.clip > 0, "above 0"),
             ("edge_level", 0 < self.edge_level < 0.5, "between 0 and 0.5"),

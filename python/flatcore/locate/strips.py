@@ -70,7 +70,7 @@ def pixel_variance(level: NDArray[np.floating], line: NoiseLine) -> NDArray[np.f
 # Percentiles of a column that those of its neighbours are near, whether it is dead, hot or dim.
 COLUMN_PERCENTILES = (20, 50, 90, 98)
 COLUMN_NEIGHBOURS = 31
-COLUMN_SIGMAS = 10.0
+COLUMN_SIGMAS, COLUMN_CONTRAST = 10.0, 0.15
 
 
 def bad_columns(image: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -81,6 +81,8 @@ def bad_columns(image: NDArray[np.float32]) -> NDArray[np.bool_]:
     sample = np.sort(np.where(np.isfinite(sample), sample, np.inf), axis=0)
     count = np.isfinite(sample).sum(axis=0)
     bad = few.copy()
+    levels: list[tuple[Array, Array]] = []
+    spans: list[Array] = []
     for percentile in COLUMN_PERCENTILES:
         at = np.clip((percentile / 100 * (count - 1)).astype(int), 0, len(sample) - 1)
         level = np.where(few, np.nan, sample[at, np.arange(columns)])
@@ -88,7 +90,14 @@ def bad_columns(image: NDArray[np.float32]) -> NDArray[np.bool_]:
             continue
         filled = np.interp(np.arange(columns), np.flatnonzero(~few), level[~few])
         away = np.abs(filled - ndimage.median_filter(filled, COLUMN_NEIGHBOURS, mode="nearest"))
-        bad |= away > COLUMN_SIGMAS * (1.4826 * np.median(away[~few]) + 1e-6 * np.ptp(filled))
+        usual = ndimage.median_filter(away, 201, mode="nearest")
+        levels.append((away, usual))
+        spans.append(filled)
+    if spans:
+        # What differs by less than a part of what orders stand out by spoils no trace.
+        least = COLUMN_CONTRAST * float(np.median(spans[-1] - spans[0]))
+        for away, usual in levels:
+            bad |= (away > COLUMN_SIGMAS * 1.4826 * usual) & (away > least)
     return bad
 
 
