@@ -102,15 +102,16 @@ class Measurement:
         settings = self.night.settings
         images = tuple(_finished(image, keeps_images(self.night), settings) for image in self.images)
         loaded = self.context.calibrations
-        empty = replace(
+        nothing = np.empty((0, 0), np.float32)
+        light = replace(
             loaded,
             dark=None,
             bad=None,
-            unlit=loaded.unlit if settings.output.background else loaded.unlit[:0],
-            transform=replace(loaded.transform, dxmap=loaded.transform.dxmap[:0], dymap=loaded.transform.dymap[:0]),
+            unlit=loaded.unlit if settings.output.background else np.empty((0, 0), np.uint8),
+            transform=replace(loaded.transform, dxmap=nothing, dymap=nothing),
             profiles={},
         )
-        return replace(self, context=replace(self.context, calibrations=empty), images=images)
+        return replace(self, context=replace(self.context, calibrations=light), images=images)
 
 
 def keeps_images(night: Night) -> bool:

@@ -123,10 +123,10 @@ def make(night: Night) -> NightResult:
         with night.clock.stage("database"):
             reference = night.settings.output.reference
             database = CalibrationDatabase.open(night.request.data_root, night.request.database_url)
-            notices = register(candidates(result, reference), database, night.pid, reference=reference)
-        for text in notices:
+            registered = register(candidates(result, reference), database, night.pid, reference=reference)
+        for text in registered.notices:
             log.warning(text)
-        return replace(result, warnings=(*result.warnings, *notices))
+        return replace(result, warnings=(*result.warnings, *registered.notices))
 
 
 def earlier_in_database(night: Night) -> EarlierThan:

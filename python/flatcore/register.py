@@ -4,27 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from flatcore.caldb.keys import unix_of_mjd
 from flatcore.results import NightResult
 
 if TYPE_CHECKING:
-    from flatcore.caldb import CalibrationDatabase
+    from flatcore.caldb import CalibrationDatabase, CalibrationRecord
 
 # Calibrations of one night have the same time, but for the rounding of MJD.
 SAME_TIME_S = 1.0
 
-KINDS = ("FF_FLAT", "FF_BLAZE")
+# The products that become calibrations, and their keys.
+KEYS = {"FF_FLAT": "FLAT", "FF_BLAZE": "BLAZE"}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A product that may become a calibration, and the mean time of its frames [MJD]."""
+    """A product that may become a calibration.
 
-    path: Path
+    Attributes
+    ----------
+    path
+        The product: a path, or a URL where it is in a storage.
+    keyname, fiber
+        What it would be.
+    mjd_mid
+        Mean time of its frames.
+    sha256
+        Of its bytes.
+    """
+
+    path: str
+    keyname: str
+    fiber: str
     mjd_mid: float
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return PurePosixPath(self.path).name
 
 
 def candidates(result: NightResult, reference: bool) -> tuple[Candidate, ...]:
@@ -38,22 +59,25 @@ def candidates(result: NightResult, reference: bool) -> tuple[Candidate, ...]:
     if reference and not result.passed:
         return ()
     return tuple(
-        Candidate(product.path, float(image.header["MJDMID"]))
+        Candidate(str(made.path), KEYS[made.kind], made.fiber, float(image.header["MJDMID"]), made.sha256)
         for image in result.images
-        for product in image.products
-        if product.kind in KINDS and image.fibers[product.fiber].qc.passed
+        for made in image.products
+        if made.kind in KEYS and image.fibers[made.fiber].qc.passed
     )
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What was added, and what a user should know: which products were not, and why."""
+
+    records: tuple[CalibrationRecord, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 def register(
     made: Sequence[Candidate], database: CalibrationDatabase, pid: str, *, reference: bool = False
-) -> list[str]:
+) -> Registered:
     """Add flats and blazes to the database; one of another night that has the same name stays.
-
-    Returns
-    -------
-    list of str
-        What a user should know: which of them were not added, and why.
 
     Raises
     ------
@@ -61,9 +85,9 @@ def register(
         The database cannot be written; none is added.
     """
     new, notices = unclaimed(made, database)
-    if new:
-        database.add_files([one.path for one in new], pid=pid, reference=reference, replace=True)
-    return notices
+    paths = [one.path for one in new]
+    records = database.add_files(paths, pid=pid, reference=reference, replace=True) if new else []
+    return Registered(tuple(records), tuple(notices))
 
 
 def unclaimed(made: Sequence[Candidate], database: CalibrationDatabase) -> tuple[list[Candidate], list[str]]:
@@ -73,11 +97,11 @@ def unclaimed(made: Sequence[Candidate], database: CalibrationDatabase) -> tuple
     times = {unix_of_mjd(one.mjd_mid) for one in made}
     others = {
         record.filename
-        for key in ("FLAT", "BLAZE")
+        for key in KEYS.values()
         for record in (database.records(key) if database.exists else ())
         if not any(abs(record.unixtime - time) < SAME_TIME_S for time in times)
     }
-    taken = [one.path.name for one in made if one.path.name in others]
+    taken = [one.name for one in made if one.name in others]
     words = "not registered, since another night's calibrations have these names"
     notices = [f"{words}: {', '.join(taken)}"] if taken else []
-    return [one for one in made if one.path.name not in others], notices
+    return [one for one in made if one.name not in others], notices

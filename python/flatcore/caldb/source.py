@@ -127,11 +127,14 @@ class CalibrationSnapshot(CalibrationSource):
         The database, as messages show it.
     held
         The records.
+    elsewhere
+        Whether the files are yet to be brought to the folder.
     """
 
     store: Path
     origin: str
     held: tuple[CalibrationRecord, ...]
+    elsewhere: bool = False
 
     @property
     def name(self) -> str:
@@ -142,6 +145,10 @@ class CalibrationSnapshot(CalibrationSource):
     def exists(self) -> bool:
         """Whether there are any."""
         return bool(self.held)
+
+    def path_of(self, record: CalibrationRecord) -> Path:
+        """Give the path of a record's file; where the files are elsewhere, the path it will have."""
+        return self.store / record.filename if self.elsewhere else super().path_of(record)
 
     def records(self, keyname: str | None = None, fiber: str | None = None) -> list[CalibrationRecord]:
         """Give the records, of one key or fibre if asked, sorted by key, fibre and time."""

@@ -27,6 +27,7 @@ COMMANDS = {
     "unlit": "Make the map of unlit pixels, on which the background is measured.",
     "orderprofile": "Make the profiles of the orders across the dispersion.",
     "shape": "Make the maps that straighten the orders.",
+    "process": "Run every night that is new or has changed, on one machine or a cluster.",
     "calib": "Add to, look into and keep in order the calibration database.",
     "runs": "List past runs, and show what went into one and came out of it.",
     "report": "Write a page that explains a run, or an index of all runs with trends.",
