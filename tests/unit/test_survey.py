@@ -355,3 +355,18 @@ def test_the_packaged_examples_are_valid():
     assert len(profiles) >= 4
     for path in profiles:
         load_profile(path)
+
+
+def test_the_documented_tables_are_valid(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text()
+    blocks = [block.split("```")[0] for block in text.split("```toml\n")[2:]]
+    assert len(blocks) == 4
+    for i, block in enumerate(blocks):
+        path = tmp_path / f"{i}.toml"
+        detector = "" if "[detector]" in block else '[detector]\nflip = "none"\n'
+        path.write_text(f'name = "T{i}"\nextends = "NIRPS_HA"\n{block}\n{detector}')
+        profile = load_profile(path)
+        assert profile.name == f"T{i}"
+    assert load_profile(tmp_path / "1.toml").detector.amplifiers[1].flip == "y"
+    assert load_profile(tmp_path / "2.toml").keywords["RDNOISE"].value == 2.6
+    assert load_profile(tmp_path / "3.toml").simulate.orders == 72
