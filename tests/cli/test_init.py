@@ -145,3 +145,12 @@ def test_what_cannot_be_is_named(files, capsys, arguments, status, told):
 def test_the_help_has_examples(capsys):
     assert run("init", "--help") == 0
     assert "flatcore init night/*.fits" in capsys.readouterr().out
+
+
+def test_the_listing_reads_raw_headers_by_the_profile(files, raw, capsys):
+    assert run("init", *files, "--yes", "--quiet") == 0
+    capsys.readouterr()
+    assert run("run", OBS_DIR, "--listing", "--data-root", raw, "--instrument", "new.toml") == 0
+    listed = capsys.readouterr().out
+    assert listed.count("FLAT_FLAT") == listed.count("DARK_DARK") == 3
+    assert listed.count("60.0") == 6

@@ -12,9 +12,10 @@ from flatcore.instrument import load_profile, profile_with
 from flatcore.recipe import run_night
 from flatcore.simulate import SimulationOptions, simulate_night
 from flatcore.survey import Answers, survey
+from flatcore.survey.files import RawImage
 from flatcore.survey.keywords import find_exposure, find_kind, find_times
 from flatcore.survey.orientation import find_dispersion, measure_strips
-from flatcore.survey.sections import parse_section
+from flatcore.survey.sections import find_amplifiers, parse_section
 from flatcore.survey.transfer import dark_noise, photon_transfer
 from tests.conftest import register, shared
 from tests.unit.test_assembly import KEYWORDS, QUARTERS, SMALL, turned
@@ -212,6 +213,47 @@ class TestSections:
     @pytest.mark.parametrize("text", ["", "none", "[0:5,1:3]", "[1:5]", 7])
     def test_not_told(self, text):
         assert parse_section(text) is None
+
+
+class TestAmplifiers:
+    def image(self, shape=(100, 150), hdu=1, name="", **cards):
+        header = fits.Header()
+        for keyword, value in cards.items():
+            header[keyword.replace("__", " ")] = value
+        return RawImage(hdu, name, header, shape, True)
+
+    def test_none_told(self):
+        assert find_amplifiers([self.image()]) is None
+        assert find_amplifiers([self.image(DATASEC="[1:150,1:100]")]) is None
+
+    def test_what_data_leave_beside_them(self):
+        (one,), shape = find_amplifiers([self.image(DATASEC="[11:130,1:100]")])
+        assert (one.data, one.overscan, shape) == (((0, 100), (10, 130)), ((0, 100), (132, 150)), (100, 120))
+        (one,), _ = find_amplifiers([self.image(DATASEC="[21:150,1:100]")])
+        assert one.overscan == ((0, 100), (0, 18))
+        (one,), _ = find_amplifiers([self.image(DATASEC="[6:150,1:100]")])
+        assert one.overscan is None
+
+    def test_binned_mosaic_of_turned_chips(self):
+        images = [
+            self.image(hdu=i, name=name, DATASEC="[1:100,1:100]", BIASSEC="[110:150,1:100]", DETSEC=place, GAIN=2.0)
+            for i, (name, place) in enumerate([("A", "[1:200,1:200]"), ("B", "[440:241,200:1]")], start=1)
+        ]
+        (a, b), shape = find_amplifiers(images)
+        assert (a.hdu, a.at, a.flip, a.header_gain) == ("A", (0, 0), "none", 2.0)
+        assert (b.hdu, b.at, b.flip) == ("B", (0, 120), "both")
+        assert shape == (100, 220)
+
+    def test_a_section_outside_its_image_is_no_section(self):
+        assert find_amplifiers([self.image(DATASEC="[1:151,1:100]", BIASSEC="[1:5,1:100]")]) is None
+
+    def test_an_output_of_eso(self):
+        card = "HIERARCH__ESO__DET__OUT4__"
+        told = {f"{card}NX": 100, f"{card}PRSCX": 20, f"{card}OVSCX": 30, f"{card}CONAD": 1.8}
+        (one,), shape = find_amplifiers([self.image(**told)])
+        assert (one.data, one.overscan) == (((0, 100), (20, 120)), ((0, 100), (122, 150)))
+        assert (one.header_gain, shape) == (1.8, (100, 100))
+        assert find_amplifiers([self.image(shape=(100, 151), **told)]) is None
 
 
 class TestKeywords:

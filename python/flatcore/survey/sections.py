@@ -14,6 +14,9 @@ _SECTION = re.compile(r"^\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\
 # Where the pixels come to lie on the detector, the first that is there.
 PLACES = ("DETSEC", "CCDSEC")
 MOST_NUMBERED = 16
+# What DATASEC leaves beside the data is taken for overscan where nothing else tells and it is this wide; the pixels
+# next to the data hold what the transfer of charge left behind.
+LEAST_STRIP, TRAIL_PIXELS = 8, 2
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,10 @@ def _amplifiers_of(image: RawImage) -> list[tuple[FoundAmplifier, Section, Secti
             continue
         bias = parse_section(image.header.get(f"BIASSEC{number}", ""))
         overscan = bias.region if bias is not None and _inside(bias, image) else None
+        told = f", BIASSEC{number}" if overscan else ""
+        if overscan is None and number == "":
+            overscan = _beside(data, image)
+            told = ", and what it leaves beside it" if overscan else ""
         sections = (parse_section(image.header.get(f"{name}{number}", "")) for name in PLACES)
         place = next((section for section in sections if section is not None), None)
         gain = image.header.get(f"GAIN{number}")
@@ -124,14 +131,52 @@ def _amplifiers_of(image: RawImage) -> list[tuple[FoundAmplifier, Section, Secti
             (0, 0),
             "none",
             float(gain) if isinstance(gain, (int, float)) and gain > 0 else None,
-            f"DATASEC{number}" + (f", BIASSEC{number}" if overscan else "") + (f", DETSEC{number}" if place else ""),
+            f"DATASEC{number}{told}" + (f", DETSEC{number}" if place else ""),
         )
         found.append((amplifier, data, place))
     if len(found) > 1 and not found[0][0].origin.startswith("DATASEC1"):
         # One that is not numbered speaks for the whole image.
         found = found[1:]
+    found = found or _eso_output(image)
     whole = len(found) == 1 and found[0][1].size == image.shape and found[0][0].overscan is None
     return [] if whole and found[0][2] is None else found
+
+
+def _beside(data: Section, image: RawImage) -> Region | None:
+    """Give the strip of columns beside a data section: after it, or else before it."""
+    rows, (left, right) = data.region
+    width = image.shape[1]
+    if width - right >= LEAST_STRIP + TRAIL_PIXELS:
+        return rows, (right + TRAIL_PIXELS, width)
+    if left >= LEAST_STRIP + TRAIL_PIXELS:
+        return rows, (0, left - TRAIL_PIXELS)
+    return None
+
+
+def _eso_output(image: RawImage) -> list[tuple[FoundAmplifier, Section, Section | None]]:
+    """Give the amplifier of an image that one output of an ESO detector reads: prescan, data, overscan side by side."""
+    header = image.header
+    outputs = [n for n in range(1, MOST_NUMBERED + 1) if f"HIERARCH ESO DET OUT{n} NX" in header]
+    if len(outputs) != 1:
+        return []
+    card = f"HIERARCH ESO DET OUT{outputs[0]}"
+    columns, before, after = (int(header.get(f"{card} {name}", 0)) for name in ("NX", "PRSCX", "OVSCX"))
+    if before + after == 0 or before + columns + after != image.shape[1]:
+        return []
+    rows = (0, image.shape[0])
+    data = Section((rows, (before, before + columns)), False, False)
+    overscan = (rows, (before + columns + min(TRAIL_PIXELS, after - 1), image.shape[1])) if after else None
+    gain = header.get(f"{card} CONAD")
+    amplifier = FoundAmplifier(
+        image.name or image.hdu,
+        data.region,
+        overscan or (rows, (0, before)),
+        (0, 0),
+        "none",
+        float(gain) if isinstance(gain, (int, float)) and gain > 0 else None,
+        f"ESO DET OUT{outputs[0]} PRSCX, NX, OVSCX",
+    )
+    return [(amplifier, data, None)]
 
 
 def _inside(section: Section, image: RawImage) -> bool:
