@@ -84,7 +84,9 @@ def test_the_recipe_finds_the_truth(tmp_path, changes, largest):
         '[fibers.A]\nchannel = 0\nlocalisation = "A"\nbelow = 8\nabove = 8\n[background]\nscattered_amplitude = 47\n'
     )
     result = run_night("2020-08-31", data_root=tmp_path, instrument=path, settings={"output": {"save": False}})
-    flat, truth = result.images[0].fibers["A"].flat, np.load(night.truth)
+    flat = result.images[0].fibers["A"].flat
+    with np.load(night.truth) as arrays:
+        truth = dict(arrays)
     assert result.images[0].header["EXPTIME"] == 20.0
     ratio = flat.blaze / truth["blaze_A"]
     ratio /= np.nanmedian(ratio, axis=1, keepdims=True)

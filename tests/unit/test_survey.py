@@ -120,7 +120,8 @@ class TestNights:
         path = tmp_path / "drafted.toml"
         path.write_text(found.text)
         night = run_night("2020-08-31", data_root=tmp_path, instrument=path, settings={"output": {"save": False}})
-        truth = np.load(tmp_path / "truth" / "2020-08-31.npz")
+        with np.load(tmp_path / "truth" / "2020-08-31.npz") as arrays:
+            truth = dict(arrays)
         flat = night.images[0].fibers["A"].flat
         assert night.images[0].inputs == tuple(path.name for path in found.frames.flats)
         assert np.nanmax(flat.rms) < 0.02
