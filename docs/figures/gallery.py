@@ -55,7 +55,8 @@ def ran(
     """Run a night, or some frames of it, and give what its figures show."""
     (root / "calib").mkdir(exist_ok=True)
     CalibrationDatabase.open(root).add_files(calibrations)
-    saved = {"output": {"save": False}}
+    # No order is too faint: all keep their own blaze, and are compared with the model of all.
+    saved = {"output": {"save": False}, "blaze": {"model": "faint-global"}}
     result = run_night(
         obs_dir, [str(path) for path in frames], data_root=root, instrument=instrument, settings=saved, keep_images=True
     )
@@ -73,6 +74,7 @@ def gallery(image: ImageView) -> Iterator[tuple[str, Figure]]:
     yield "histogram", plots.flat_histogram_figure(view)
     yield "quality", plots.quality_figure(view)
     yield "parameters", plots.parameters_figure(view)
+    yield "global", plots.compared_figure(view)
     yield "background", plots.background_figure(image)
     yield "frames", plots.frames_figure(image)
 

@@ -14,8 +14,10 @@ BRIGHT = 0.5
 # Fringes between these periods: two pixels to the wave at least twice, and twenty waves to the order [pixels, share].
 SHORTEST_PERIOD, LONGEST_PERIOD = 4.0, 1 / 20
 
-# Terms that were fitted to the order itself; a spline's are few beside its columns.
+# Terms that were fitted to the order itself; of the model of all orders at most these, a spline's are few beside its
+# columns.
 FITTED_TERMS = {
+    Rung.GLOBAL: 6,
     Rung.FULL: 6,
     Rung.NO_CUBIC: 5,
     Rung.NO_QUADRATIC: 4,

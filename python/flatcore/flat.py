@@ -11,9 +11,6 @@ from flatcore import _core
 from flatcore.settings import FlatSettings
 from flatcore.spectra import BlazeFit, FiberFlat, FiberSpectra, Reason, Reasons, Rung
 
-# What says how an order's blaze was come by, on all its columns.
-DOUBTFUL = {Rung.PREDICTED: Reason.PREDICTED, Rung.SPLINE: Reason.SPLINE}
-
 
 def make_flat(
     spectra: FiberSpectra,
@@ -50,8 +47,11 @@ def make_flat(
     for i, fit in enumerate(fits):
         reasons[i] |= np.where(fit.low, np.int16(Reason.LOW_BLAZE), np.int16(0))
         reasons[i, np.isnan(fit.blaze) & ~fit.low] |= np.int16(Reason.NO_BLAZE)
-        if fit.rung in DOUBTFUL:
-            reasons[i] |= np.int16(DOUBTFUL[fit.rung])
+        # What says how an order's blaze was come by stands on all its columns.
+        if fit.helped:
+            reasons[i] |= np.int16(Reason.PREDICTED)
+        elif fit.rung is Rung.SPLINE:
+            reasons[i] |= np.int16(Reason.SPLINE)
         rms_before[i] = _core.robust_sigma(flat[i, fit.fitted])
         for reason, sigmas, limit in (
             (Reason.OUTLIER_SIGMA, settings.sigma_cut, np.inf),

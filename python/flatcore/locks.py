@@ -52,6 +52,28 @@ def night_lock(folder: Path, timeout_s: float, others: Iterable[Path] = ()) -> I
         lock.release()
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether a run holds a folder of products now.
+
+    Raises
+    ------
+    OutputError
+        The lock cannot be written.
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    if not path.exists():
+        return False
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error}") from error
+    lock.release()
+    return False
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Remove half-written files: nobody else writes here while the lock is held."""
     for leftover in folder.glob(".*.tmp"):

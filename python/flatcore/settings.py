@@ -114,6 +114,11 @@ class BlazeSettings(_Section):
     prediction
         How an order's shape follows from the others: polynomial in the order, or grating, where the argument of the
         sinc^2 goes with the order number.
+    model
+        order: every order by itself; global: all orders by one model of grating and lamp, fitted jointly; faint-global:
+        that for orders too faint alone, and for those that no own sinc^2 describes.
+    faint_snr
+        Signal to noise of a column, where the order is bright, below which an order is too faint alone.
     last_rung
         The last description of a blaze that is accepted: full, no-cubic, no-quadratic, predicted, spline.
     """
@@ -125,6 +130,8 @@ class BlazeSettings(_Section):
     loss: Literal["auto", "linear", "soft_l1"] = "auto"
     fit_ends: bool = False
     prediction: Literal["polynomial", "grating"] = "polynomial"
+    model: Literal["order", "faint-global", "global"] = "order"
+    faint_snr: Positive = 5.0
     last_rung: Literal["full", "no-cubic", "no-quadratic", "predicted", "spline"] = "spline"
 
 

@@ -35,7 +35,7 @@ class Reason(IntFlag):
     OUTLIER_LIMIT = 128
     """The flat is further from 1 than the fixed limit."""
     PREDICTED = 256
-    """The shape of the blaze is predicted from the other orders."""
+    """The shape of the blaze follows from the other orders: predicted, or by the model of all, for want of its own."""
     SPLINE = 512
     """The blaze is a smoothing spline."""
     NO_BLAZE = 1024
@@ -47,8 +47,9 @@ MASKING = Reason.NO_DATA | Reason.LOW_BLAZE | Reason.OUTLIER_SIGMA | Reason.OUTL
 
 
 class Rung(IntEnum):
-    """How an order's blaze is described, from best to none."""
+    """How an order's blaze is described: by the model of all orders, or on a ladder of its own, from best to none."""
 
+    GLOBAL = 0
     FULL = 1
     NO_CUBIC = 2
     NO_QUADRATIC = 3
@@ -68,6 +69,7 @@ class Rung(IntEnum):
 
 
 _RUNG_WORDS = {
+    Rung.GLOBAL: "global",
     Rung.FULL: "full",
     Rung.NO_CUBIC: "no-cubic",
     Rung.NO_QUADRATIC: "no-quadratic",
@@ -132,6 +134,44 @@ class FiberSpectra:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """An order's blaze by the model of all orders, beside the one that it has without that model.
+
+    Attributes
+    ----------
+    snr
+        Signal to noise of a column where the order is bright.
+    takes_part
+        Whether the model was fitted to this order too.
+    own_rung, own_blaze
+        How the order is described without the model, and its blaze then, on all columns [electrons]; NaN for no value.
+    parameters, errors
+        A, P, L, Q, C, s by the model of all orders, and their standard errors.
+    blaze, error
+        On all columns [electrons], and its standard error.
+    number
+        Absolute order number, not rounded, by which 1/P goes; NaN where it does not.
+    lamp
+        Amplitude that the lamp's smooth spectrum lets expect [electrons].
+    rms, greatest
+        Of the ratio of both blazes less 1, levels divided out, over the fitted columns; NaN without a blaze of its own.
+    """
+
+    snr: float
+    takes_part: bool
+    own_rung: Rung
+    own_blaze: NDArray[np.float64]
+    parameters: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    blaze: NDArray[np.float64]
+    error: NDArray[np.float64]
+    number: float
+    lamp: float
+    rms: float
+    greatest: float
+
+
+@dataclass(frozen=True)
 class BlazeFit:
     """Blaze of one order.
 
@@ -159,7 +199,9 @@ class BlazeFit:
     reasons
         Why each description before this one was not taken, in words.
     evaluations
-        Evaluations of the model.
+        Evaluations of the model; those of the model of all orders are not counted.
+    compared
+        The same order by the model of all orders; None where that was not asked for, or cannot be had.
     """
 
     rung: Rung
@@ -175,11 +217,17 @@ class BlazeFit:
     departure: float
     reasons: tuple[str, ...]
     evaluations: int
+    compared: Comparison | None = None
 
     @property
     def problem(self) -> str:
         """Why there is no blaze; empty where there is one."""
         return self.reasons[-1] if self.rung is Rung.NONE else ""
+
+    @property
+    def helped(self) -> bool:
+        """Tell whether its shape follows from other orders, because the order does not bear one of its own."""
+        return self.rung is Rung.PREDICTED or (self.rung is Rung.GLOBAL and bool(self.reasons))
 
 
 @dataclass(frozen=True)

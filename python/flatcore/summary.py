@@ -158,6 +158,7 @@ def _order(fiber: FiberResult, order: int) -> dict[str, Any]:
         "rung": fit.rung.words,
         "loss": fit.loss,
         "reasons": list(fit.reasons),
+        **({} if fit.compared is None else {"global_rms": _number(fit.compared.rms)}),
         "amplitude_e": amplitude,
         "period": period,
         "centre": centre,

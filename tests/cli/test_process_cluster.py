@@ -69,9 +69,12 @@ def forty_done(forty, tmp_path_factory):
 @contextlib.contextmanager
 def started(*arguments, **options):
     """A process that does not outlive the block, nor do its children."""
+    # A shell in the background has its children ignore Ctrl-C, which these must not inherit.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)], start_new_session=True, text=True, **options
     )
+    signal.signal(signal.SIGINT, before)
     try:
         yield process
     finally:
@@ -166,13 +169,19 @@ def test_killed_as_a_whole_and_resumed(forty, forty_done, tmp_path):
     assert set(done.values()) == {1} and len(done) == NIGHTS - FAULTS
 
 
-def test_interrupted_it_ends_in_order(forty, tmp_path):
+@pytest.mark.parametrize("how", ["told to end", "Ctrl-C"])
+def test_interrupted_it_ends_in_order(forty, tmp_path, how):
     root = copy_root(forty, tmp_path / "root")
     with flatcore_process(root, "--workers", "2") as process:
         wait_until(lambda: done_in(root) >= 4, process)
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 128 + signal.SIGTERM
+        if how == "Ctrl-C":
+            # A terminal tells every process of the group, workers included.
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 128 + (signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM)
+    assert "Traceback" not in errors and errors.rstrip().endswith("interrupted")
     statuses = Counter(run.status for run in RunLog.open(root).records())
     assert statuses["interrupted"] >= 1 and not statuses["running"] and not statuses["killed"]
 

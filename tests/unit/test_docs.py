@@ -93,4 +93,4 @@ def test_every_figure_is_in_the_gallery():
         assert kind in text
     for shown in re.findall(r"\]\((figures/[^)]+)\)", text):
         assert (DOCS / shown).stat().st_size < 120_000
-    assert len(re.findall(r"\]\(figures/", text)) == len(list((DOCS / "figures").glob("figure_*.png"))) == 11
+    assert len(re.findall(r"\]\(figures/", text)) == len(list((DOCS / "figures").glob("figure_*.png"))) == 12

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 
 from flatcore import plots
+from flatcore.blaze import fit_orders
 from flatcore.blaze.across import Across
+from flatcore.flat import make_flat
 from flatcore.plots import background, flats, style
 from flatcore.plots.catalogue import figure_files
 from flatcore.plots.parameters import predictions
 from flatcore.plots.previous import FAR_BELOW
 from flatcore.previous import Previous, changes
+from flatcore.settings import BlazeSettings
 from flatcore.spectra import Reason, Rung
 from flatcore.stability import drift
-from tests.figures import SMALL, draw, lines, names, texts
+from tests.figures import LIMITS, SMALL, draw, lines, names, texts
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,42 @@ def values_at(line):
 
 def heights(axes, label):
     return [line.get_ydata()[0] for line in lines(axes, label)]
+
+
+@pytest.fixture(scope="module")
+def jointly(damaged):
+    """The damaged fibre, with the model of all orders where an order has no sinc^2 of its own."""
+    e2ds, settings = damaged.spectra.e2ds, BlazeSettings(model="faint-global")
+    fits = fit_orders(e2ds, SMALL.blaze, settings)
+    return replace(damaged, flat=make_flat(damaged.spectra, fits, LIMITS))
+
+
+def test_own_blazes_are_shown_against_the_model_of_all_orders(jointly):
+    figure = plots.compared_figure(jointly)
+    compared = [fit.compared for fit in jointly.flat.fits]
+    image, _, rms, snr, lamp = figure.axes
+    used = [i for i, fit in enumerate(jointly.flat.fits) if fit.rung is Rung.GLOBAL]
+    own = [i for i in jointly.orders if i not in used]
+    assert f"in {len(used)} of {len(compared)} orders" in texts(figure)
+    shown = lines(rms, f"own blaze used: {len(own)}")[0]
+    np.testing.assert_array_equal(shown.get_xdata(), [compared[i].rms for i in own])
+    np.testing.assert_array_equal(shown.get_ydata(), own)
+    np.testing.assert_array_equal(
+        lines(snr, f"own blaze used: {len(own)}")[0].get_xdata(), [compared[i].snr for i in own]
+    )
+    np.testing.assert_allclose(
+        lines(lamp, f"own blaze used: {len(own)}")[0].get_xdata(),
+        [compared[i].parameters[0] / compared[i].lamp for i in own],
+    )
+    assert lines(rms, "no own blaze: 1")[0].get_ydata() == [2]
+    ratio = np.asarray(image.get_images()[0].get_array())
+    assert np.ma.getmaskarray(image.get_images()[0].get_array())[2].all() or np.isnan(ratio[2]).all()
+    draw(figure)
+
+
+def test_without_the_model_there_is_nothing_to_compare(views):
+    with pytest.raises(ValueError, match="has no model of all orders"):
+        plots.compared_figure(views["C"])
 
 
 def test_rms_and_snr_of_every_order_are_shown_with_their_limits(views):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,11 +51,14 @@ class Across:
     def _shapes(self) -> dict[int, Vector]:
         return {order: self.shape(values) for order, values in self.parameters.items()}
 
+    @cached_property
+    def _sample(self) -> Vector:
+        return np.linspace(0.0, self.columns - 1.0, SAMPLES)
+
     def shape(self, parameters: Vector) -> Vector:
         """Blaze over its greatest value, at a sample of columns."""
-        x = np.linspace(0.0, self.columns - 1.0, SAMPLES)
         with np.errstate(all="ignore"):
-            blaze = sinc2(x, parameters)[0]
+            blaze = sinc2(self._sample, parameters)[0]
             shape: Vector = blaze / blaze.max()
         return shape
 
@@ -65,23 +68,38 @@ class Across:
         That shape is, at each column, the Theil-Sen line through the neighbours' shapes (Sen 1968, JASA 63, 1379), or
         the median of the nearest: whichever is closer, for a line says little beyond the first and the last order.
         """
-        near = sorted((k for k in self.parameters if k != order), key=lambda k: (abs(k - order), k))[:NEIGHBOURS]
+        near = self._near(order)
         if len(near) < LEAST_ORDERS:
             return None
-        distances = np.array(near, dtype=float) - order
-        shapes = np.stack([self._shapes[k] for k in near])
-        first, second = np.triu_indices(len(near), 1)
-        slopes = (shapes[first] - shapes[second]) / (distances[first] - distances[second])[:, None]
-        line = np.median(shapes - distances[:, None] * np.median(slopes, axis=0), axis=0)
-        median = np.median(shapes[:NEAREST], axis=0)
-        shape = self.shape(parameters)
-        found = min(float(np.abs(shape - expected).max()) for expected in (line, median))
-        return found if np.isfinite(found) else np.inf
+        return float(self._departures([order], [near], self.shape(parameters)[None])[0])
 
     @cached_property
     def departures(self) -> dict[int, float | None]:
         """Departure of each accepted order."""
-        return {order: self.departure(order, values) for order, values in self.parameters.items()}
+        orders = list(self.parameters)
+        if len(orders) - 1 < LEAST_ORDERS:
+            return dict.fromkeys(orders)
+        shapes = np.stack([self._shapes[order] for order in orders])
+        found = self._departures(orders, [self._near(order) for order in orders], shapes)
+        return dict(zip(orders, found.tolist(), strict=True))
+
+    def _near(self, order: int) -> list[int]:
+        """Give the accepted orders nearest to an order, without itself."""
+        return sorted((k for k in self.parameters if k != order), key=lambda k: (abs(k - order), k))[:NEIGHBOURS]
+
+    def _departures(self, orders: Sequence[int], near: Sequence[Sequence[int]], shapes: Vector) -> Vector:
+        """Departure of several orders at once, each from as many others; infinite where it is not finite."""
+        distances = np.array(near, dtype=float) - np.array(orders, dtype=float)[:, None]
+        # Orders by columns by others: medians run along what lies together.
+        others = np.stack([np.stack([self._shapes[k] for k in row], axis=-1) for row in near])
+        first, second = np.triu_indices(others.shape[-1], 1)
+        runs = (distances[:, first] - distances[:, second])[:, None]
+        slopes = np.median((others[..., first] - others[..., second]) / runs, axis=-1)
+        lines = np.median(others - distances[:, None] * slopes[..., None], axis=-1)
+        medians = np.median(others[..., :NEAREST], axis=-1)
+        off = [np.abs(shapes - expected).max(axis=1) for expected in (lines, medians)]
+        found = np.where(off[1] < off[0], off[1], off[0])
+        return np.where(np.isfinite(found), found, np.inf)
 
     @cached_property
     def typical_departure(self) -> float:

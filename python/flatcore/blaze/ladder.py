@@ -23,6 +23,7 @@ from flatcore.blaze.rungs import (
     sinc2_candidate,
     spline_candidate,
 )
+from flatcore.blaze.trial import Trial, fit_of
 from flatcore.instrument import Blaze
 from flatcore.settings import BlazeSettings
 from flatcore.spectra import BlazeFit, Rung, Spectra
@@ -45,15 +46,6 @@ NOISE_DEVIATIONS = 3.0
 Departure = Callable[[Candidate], float]
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """A candidate, and what went before it."""
-
-    candidate: Candidate
-    reasons: tuple[str, ...]
-    evaluations: int
-
-
 def fit_orders(
     e2ds: Spectra,
     blaze: Blaze,
@@ -69,7 +61,8 @@ def fit_orders(
     its neighbours goes down the ladder, with what the other orders say as a second start and, further down, as its
     shape: the sinc^2 with all terms; without C; without C and Q; with P, L, Q and C predicted from the other orders; a
     smoothing spline; no blaze. An order that bears by itself and is in line with its neighbours, or with what all the
-    others predict, has the same blaze whatever the rest are.
+    others predict, has the same blaze whatever the rest are; unless ``settings.model`` gives it that of the model of
+    all orders, see :mod:`flatcore.blaze.together`.
 
     Parameters
     ----------
@@ -113,11 +106,16 @@ def fit_orders(
         def finish(i: int) -> BlazeFit:
             trial = own[i]
             if trial is not None and i not in apart:
-                return _fit_of(trial, blaze, across.departures[i])
+                return fit_of(trial, blaze, across.departures[i])
             trial = ladder.down(orders[i], i, others, limit)
-            return _fit_of(trial, blaze, others.departure(i, trial.candidate.parameters))
+            return fit_of(trial, blaze, others.departure(i, trial.candidate.parameters))
 
-        return tuple(pool.map(finish, range(len(orders))))
+        fits = tuple(pool.map(finish, range(len(orders))))
+        if settings.model == "order":
+            return fits
+        from flatcore.blaze.together import with_global_model  # noqa: PLC0415 - only where it is asked for
+
+        return with_global_model(orders, fits, blaze, settings, ladder.why_not)
 
 
 def fit_blaze(
@@ -148,17 +146,17 @@ class _Ladder:
         """Tell whether the settings allow a rung."""
         return rung <= Rung.named(self.settings.last_rung)
 
-    def alone(self, order: Order) -> _Trial | None:
+    def alone(self, order: Order) -> Trial | None:
         """Give the highest rung of its own that an order bears; None where there is none."""
         if order.problem:
             return None
         trial = self._first(order, self._own(order, [own_start(order)] if order.fitted.any() else []), None)
         return trial if trial.candidate.rung is not Rung.NONE else None
 
-    def down(self, order: Order, index: int, across: Across, limit: float) -> _Trial:
+    def down(self, order: Order, index: int, across: Across, limit: float) -> Trial:
         """Try every rung, knowing the other orders."""
         if order.problem:
-            return _Trial(no_candidate(order, Rung.NONE, "linear", order.problem), (order.problem,), 0)
+            return Trial(no_candidate(order, Rung.NONE, "linear", order.problem), (order.problem,), 0)
         predicted = across.predicted(index)
         starts = [own_start(order)] if order.fitted.any() else []
         if predicted is not None and starts:
@@ -196,24 +194,24 @@ class _Ladder:
                 for start in starts:
                     yield sinc2_candidate(order, rung, start, loss)
 
-    def _first(self, order: Order, candidates: Iterable[Candidate], departure: Departure | None) -> _Trial:
+    def _first(self, order: Order, candidates: Iterable[Candidate], departure: Departure | None) -> Trial:
         """Give the first candidate that bears, with the reasons why each rung before it did not."""
         reasons: dict[tuple[Rung, Loss], str] = {}
         evaluations = 0
         for candidate in candidates:
             evaluations += candidate.evaluations
-            reason = self._why_not(candidate, departure)
+            reason = self.why_not(candidate, departure)
             if not reason:
-                return _Trial(candidate, tuple(_told(*key, text) for key, text in reasons.items()), evaluations)
+                return Trial(candidate, tuple(_told(*key, text) for key, text in reasons.items()), evaluations)
             reasons.setdefault((candidate.rung, candidate.loss), reason)
         told = tuple(_told(*key, text) for key, text in reasons.items()) or (NOTHING_ALLOWED,)
-        return _Trial(no_candidate(order, Rung.NONE, "linear", "nothing bears"), told, evaluations)
+        return Trial(no_candidate(order, Rung.NONE, "linear", "nothing bears"), told, evaluations)
 
-    def _why_not(self, candidate: Candidate, departure: Departure | None) -> str:
+    def why_not(self, candidate: Candidate, departure: Departure | None) -> str:
         """Say why a candidate does not bear; nothing where it does."""
         if candidate.problem:
             return candidate.problem
-        order, predicted = candidate.order, candidate.rung is Rung.PREDICTED
+        order, predicted = candidate.order, candidate.rung in (Rung.PREDICTED, Rung.GLOBAL)
         noise = order.filtered_noise / candidate.amplitude * np.sqrt(BOXES * order.width / max(order.flux.size, 1))
         most = max(self.blaze.max_misfit * (PREDICTED_MISFIT if predicted else 1.0), NOISE_DEVIATIONS * noise)
         misfit, far = candidate.misfit, candidate.far
@@ -230,29 +228,3 @@ class _Ladder:
 def _told(rung: Rung, loss: Loss, reason: str) -> str:
     robust = ", robust" if loss == "soft_l1" and rung in FREE else ""
     return f"{rung.words}{robust}: {reason}"
-
-
-def _fit_of(trial: _Trial, blaze: Blaze, departure: float | None) -> BlazeFit:
-    """Hand the chosen candidate on, with NaN under the cut."""
-    candidate, order = trial.candidate, trial.candidate.order
-    values, error = candidate.blaze.copy(), candidate.error.copy()
-    with np.errstate(invalid="ignore"):
-        low = candidate.plain < blaze.cut * candidate.amplitude
-    values[low] = np.nan
-    error[low] = np.nan
-    none = candidate.rung is Rung.NONE
-    return BlazeFit(
-        rung=candidate.rung,
-        loss=candidate.loss,
-        parameters=candidate.parameters,
-        errors=candidate.errors,
-        blaze=values,
-        blaze_error=error,
-        filtered=order.filtered,
-        fitted=order.fitted,
-        low=low,
-        misfit=np.nan if none else candidate.misfit,
-        departure=np.nan if departure is None or candidate.rung is Rung.SPLINE or none else departure,
-        reasons=trial.reasons,
-        evaluations=trial.evaluations,
-    )

@@ -59,7 +59,9 @@ def own_start(order: Order) -> Vector:
     with np.errstate(invalid="ignore"):
         bright = order.x[order.filtered > order.p95]
         wide = int(np.count_nonzero(order.flux > order.p95 / 2))
-    centre = float(np.median(bright)) if bright.size else float(np.median(order.columns))
+    # Columns ascend: their median needs no sorting.
+    bright = bright if bright.size else order.columns
+    centre = float(bright[(bright.size - 1) // 2] + bright[bright.size // 2]) / 2.0
     return np.array([order.p95, 2.0 * max(wide, 1), centre, 0.0, 0.0, 0.0])
 
 
@@ -213,9 +215,10 @@ class _Fit:
 
     def jacobian_rows(self, values: Vector) -> Vector:
         """Give the derivatives of :meth:`residual_rows`."""
-        rows: Vector = sinc2_jacobian(self.columns, self.parameters(values))[:, self.free]
-        scaled: Vector = rows * (self.scale / self.start[0])
-        return scaled
+        rows: Vector = sinc2_jacobian(self.columns, self.parameters(values))
+        rows = rows if self.free.all() else rows[:, self.free]
+        rows *= self.scale / self.start[0]
+        return rows
 
     def solve_rows(self, weights: Vector, loss: Loss, soft: float) -> OptimizeResult:
         """Fit with weights or a robust loss, which need every row."""
@@ -257,7 +260,8 @@ class _Fit:
         _, singular, rotation = np.linalg.svd(reduced, full_matrices=False)
         usable = singular > singular[0] * np.finfo(float).eps * self.columns.size
         inverse = rotation[usable].T / singular[usable]
-        rows = self.jacobian_rows(values) * (np.square(weights) * np.sqrt(variance) / self.start[0])[:, None]
+        rows = self.jacobian_rows(values)
+        rows *= (np.square(weights) * np.sqrt(variance) / self.start[0])[:, None]
         middle = inverse.T @ (rows.T @ rows) @ inverse
         covariance: NDArray[np.float64] = inverse @ middle @ inverse.T * (self.scale[:, None] * self.scale)
         return covariance

@@ -33,14 +33,16 @@ class Order:
         Flux, and its running median [electrons].
     fitted
         The columns that take part.
+    whole
+        Columns whose filtered flux is that of a whole window, bright or faint.
     p95
         95th percentile of ``filtered`` [electrons].
     filtered_noise
         Standard deviation of the filtered flux [electrons].
     width
         Width of the running median [pixels].
-    weights
-        Of the fitted columns, or None where all weigh the same.
+    column_weights
+        Of all columns, or None where all weigh the same.
     problem
         Why nothing can be fitted; empty where it can.
     """
@@ -49,10 +51,11 @@ class Order:
     e2ds: Vector
     filtered: Vector
     fitted: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
     p95: float
     filtered_noise: float
     width: int
-    weights: Vector | None
+    column_weights: Vector | None
     problem: str
 
     @property
@@ -64,6 +67,17 @@ class Order:
     def flux(self) -> Vector:
         """The filtered flux of the fitted columns."""
         return self.filtered[self.fitted]
+
+    @property
+    def weights(self) -> Vector | None:
+        """Weights of the fitted columns, or None where all weigh the same."""
+        return None if self.column_weights is None else self.column_weights[self.fitted]
+
+    @property
+    def snr(self) -> float:
+        """Signal to noise of a column where the order is bright."""
+        noise = self.filtered_noise * np.sqrt(self.width) / MEDIAN_SCATTER
+        return float(self.p95 / noise) if noise > 0 else np.inf
 
     @property
     def soft(self) -> float:
@@ -98,9 +112,9 @@ def order_to_fit(
     finite = np.isfinite(filtered)
     p95 = float(np.percentile(filtered[finite], 95)) if finite.any() else np.nan
     with np.errstate(invalid="ignore"):
-        fitted = finite & (filtered > settings.low * p95) & (filtered < settings.high * p95)
-    if not settings.fit_ends:
-        fitted &= ~_one_sided(e2ds.size, blaze.median_width // 2, lost)
+        bright = (filtered > settings.low * p95) & (filtered < settings.high * p95)
+    whole = finite if settings.fit_ends else finite & ~_one_sided(e2ds.size, blaze.median_width // 2, lost)
+    fitted = whole & bright
     noise = float(_scatter(e2ds, filtered) * MEDIAN_SCATTER / np.sqrt(blaze.median_width))
     problem = ""
     if not p95 > 0:
@@ -109,8 +123,8 @@ def order_to_fit(
         problem = f"no light: {p95:.3g} e- in the filtered order, whose noise is {noise:.3g} e-"
     weights = None
     if settings.weights == "noise" and error is not None and fitted.any():
-        weights = _weights(filtered, error, blaze.median_width)[fitted]
-    return Order(x, e2ds, filtered, fitted, p95, noise, blaze.median_width, weights, problem)
+        weights = _weights(filtered, error, blaze.median_width)
+    return Order(x, e2ds, filtered, fitted, whole, p95, noise, blaze.median_width, weights, problem)
 
 
 def _one_sided(size: int, reach: int, lost: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

@@ -107,9 +107,12 @@ def sinc2_candidate(order: Order, rung: Rung, start: Vector, loss: Loss) -> Cand
         return no_candidate(order, rung, loss, found.problem, found.evaluations)
     errors = np.zeros(6)
     errors[free] = np.sqrt(np.maximum(np.diag(found.covariance), 0.0))
-    slopes = sinc2_jacobian(order.x, found.parameters)[:, free]
-    variance = np.maximum(((slopes @ found.covariance) * slopes).sum(axis=1), 0.0)
-    return _of_sinc2(
+    slopes = sinc2_jacobian(order.x, found.parameters)
+    slopes = slopes if free.all() else slopes[:, free]
+    products = slopes @ found.covariance
+    products *= slopes
+    variance = np.maximum(products.sum(axis=1), 0.0)
+    return candidate_of_sinc2(
         order,
         found.parameters,
         rung=rung,
@@ -158,7 +161,7 @@ def predicted_candidate(order: Order, predicted: tuple[Vector, Vector]) -> Candi
         error += np.square(change - terms @ taken)
     own = np.linalg.norm(inverse, axis=1)
     errors = np.array([own[0], *scatter[1:5], own[1] / amplitude])
-    return _of_sinc2(
+    return candidate_of_sinc2(
         order,
         parameters,
         rung=Rung.PREDICTED,
@@ -208,7 +211,7 @@ def spline_candidate(order: Order) -> Candidate:
     )
 
 
-def _of_sinc2(
+def candidate_of_sinc2(
     order: Order, parameters: Vector, *, rung: Rung, loss: Loss, errors: Vector, error: Vector, evaluations: int
 ) -> Candidate:
     """Give the candidate of a sinc^2, which must be positive where it was fitted."""

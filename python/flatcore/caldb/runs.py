@@ -218,6 +218,29 @@ class RunLog:
         query = sql.select(sql.func.count().label("runs")).select_from(RUNS).where(*conditions)
         return sum(row["runs"] for row in self.backend.rows(RUNS, query, HOW_TO_RUN))
 
+    def made(self) -> set[str]:
+        """Give the identifiers of all runs that made products.
+
+        Raises
+        ------
+        CalibrationError
+            There is no database, or it cannot be read.
+        """
+        query = sql.select(RUNS.c.pid).where(RUNS.c.status.in_(("done", "failed-qc")))
+        return {row["pid"] for row in self.backend.rows(RUNS, query, HOW_TO_RUN)}
+
+    def running(self, obs_dir: str) -> list[RunRecord]:
+        """Give the runs of an observation directory that go on, the latest first; those that were killed do not.
+
+        Raises
+        ------
+        CalibrationError
+            There is no database, or it cannot be read.
+        """
+        query = sql.select(RUNS).where(RUNS.c.obs_dir == obs_dir, RUNS.c.status == "running").order_by(RUNS.c.id.desc())
+        found = [_record(row) for row in self.backend.rows(RUNS, query, HOW_TO_RUN)]
+        return [run for run in found if run.status == "running"]
+
     def get(self, pid_or_id: str | int) -> RunRecord:
         """Give the run of an identifier, or of a number.
 

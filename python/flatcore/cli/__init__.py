@@ -28,6 +28,7 @@ COMMANDS = {
     "orderprofile": "Make the profiles of the orders across the dispersion.",
     "shape": "Make the maps that straighten the orders.",
     "process": "Run every night that is new or has changed, on one machine or a cluster.",
+    "watch": "Follow a data root, and run every night once when its flats are complete.",
     "calib": "Add to, look into and keep in order the calibration database.",
     "runs": "List past runs, and show what went into one and came out of it.",
     "report": "Write a page that explains a run, or an index of all runs with trends.",
@@ -80,14 +81,18 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its status: 0 done, 1 internal error, 2 usage, 3 input, 4 failed QC."""
-    sys.exit(_status(args))
+    status = _status(args)
+    if args is None:
+        # The process ends: to look through hundreds of thousands of objects for garbage once more would only take time.
+        gc.freeze()
+    sys.exit(status)
 
 
 def _prepare_process() -> None:
     """Settle what concerns the whole process, before a command and its libraries are imported."""
-    # Imports make some hundred thousand objects that stay: looking through them for garbage again and again takes
-    # longer than many a night's work.
-    gc.set_threshold(100_000, 20, 20)
+    # Imports make a hundred and forty thousand objects that stay: looking through them for garbage takes longer than
+    # many a night's work. A plain run never makes so many that it has to.
+    gc.set_threshold(500_000, 20, 20)
     # The one who uses linear algebra here solves problems of a few numbers; threads would only wait for one another.
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")

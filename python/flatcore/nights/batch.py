@@ -19,6 +19,7 @@ from typing import Literal, get_args
 from flatcore.caldb import CalibrationRecord, RunRecord
 from flatcore.caldb.keys import DAY_S, unix_of_mjd
 from flatcore.errors import FlatcoreError
+from flatcore.interrupts import held_back
 from flatcore.nights.crew import Crew, Handle, LostError
 from flatcore.nights.earlier import Verdict
 from flatcore.nights.failure import Failure
@@ -103,6 +104,11 @@ class Policy:
     pause_s: float = PAUSE_S
 
 
+def at_the_door(size: int) -> int:
+    """Give the number of nights that wait for a worker to be free, so that none waits for this process."""
+    return 0 if size == 1 else max(1, size // 4)
+
+
 class Batch:
     """Nights on their way.
 
@@ -174,7 +180,7 @@ class Batch:
             for item in self._in("waiting"):
                 self._move(item, "done" if item.outcome else "not run")
             return
-        room = self._crew.size + (self._crew.size > 1) - len(self._in("measuring"))
+        room = self._crew.size + at_the_door(self._crew.size) - len(self._by_state["measuring"])
         # Measured nights take memory until they are concluded; without any at work, the next is what they wait for.
         crowded = len(self._in("measured")) >= 2 * self._crew.size and bool(self._in("measuring", "concluding"))
         if crowded:
@@ -196,7 +202,8 @@ class Batch:
 
     def _measure(self, item: Item) -> None:
         if item.run is None:
-            item.run, item.begun = self._ledger.begin(item.task), time.monotonic()
+            with held_back():
+                item.run, item.begun = self._ledger.begin(item.task), time.monotonic()
         item.attempts += 1
         item.borrowed, item.stale, item.verdicts = [], False, ()
         job = Job(item.task, item.run, self._threads, self._stage)
@@ -267,10 +274,12 @@ class Batch:
         if not busy:
             self._rest()
             return
-        for handle in self._crew.wait([self._awaited(item) for item in busy.values()]):
-            item = busy[id(handle)]
+        ended = [busy[id(handle)] for handle in self._crew.wait([self._awaited(item) for item in busy.values()])]
+        # To record a night takes longer than to note that one is measured: workers that are free come first.
+        measured = [item for item in ended if item.state == "measuring"]
+        for item in measured or ended[:1]:
             try:
-                result = self._crew.fetch(handle)
+                result = self._crew.fetch(self._awaited(item))
             except LostError as error:
                 result = Failure(str(error), 3, passing=True)
             self._end_of_step(item, result)
@@ -293,15 +302,20 @@ class Batch:
             self._done(item, result)
 
     def _done(self, item: Item, outcome: Outcome) -> None:
-        try:
-            notices = self._ledger.add(item.task, outcome)
-        except FlatcoreError as error:
-            self._failed(item, Failure.of(error))
-            return
-        item.outcome = self._ledger.end(outcome, notices)
+        # An interrupt between the record and knowing of it would have it recorded twice.
+        with held_back():
+            try:
+                notices = self._ledger.add(item.task, outcome)
+            except FlatcoreError as error:
+                self._failed(item, Failure.of(error))
+                return
+            item.outcome = self._ledger.end(outcome, notices)
+            self._ended(item, "done")
+
+    def _ended(self, item: Item, state: State) -> None:
         item.measured = item.verdict_handle = item.concluded = item.flats = None
         item.seconds = time.monotonic() - item.begun
-        self._move(item, "done")
+        self._move(item, state)
 
     def _failed(self, item: Item, failure: Failure) -> None:
         assert item.run is not None
@@ -312,10 +326,9 @@ class Batch:
             self._again(item)
             return
         item.failure = failure
-        self._ledger.fail(item.run.pid, item.task, failure)
-        item.measured = item.verdict_handle = item.concluded = item.flats = None
-        item.seconds = time.monotonic() - item.begun
-        self._move(item, "failed")
+        with held_back():
+            self._ledger.fail(item.run.pid, item.task, failure)
+            self._ended(item, "failed")
         for other in self.items:
             if item in other.borrowed:
                 self._undo(other)

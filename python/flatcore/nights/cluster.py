@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -73,25 +74,42 @@ def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
         "distributed.admin.system-monitor.gil.enabled": False,
         "distributed.logging": {"distributed": "error", "bokeh": "critical"},
     }
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=workers.count,
-            threads_per_worker=1,
-            memory_limit=workers.memory_limit,
-            processes=True,
-            host=LOCAL,
-            dashboard_address=f"{LOCAL}:0",
-            local_directory=workers.folder,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        with _deaf_to_ctrl_c():
+            cluster = distributed.LocalCluster(
+                n_workers=workers.count,
+                threads_per_worker=1,
+                memory_limit=workers.memory_limit,
+                processes=True,
+                host=LOCAL,
+                dashboard_address=f"{LOCAL}:0",
+                local_directory=workers.folder,
+                silence_logs=logging.CRITICAL,
+                # For workers that are begun later, in place of those that died.
+                preload="flatcore.nights.deaf",
+            )
+            stack.enter_context(cluster)
+            client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
         crew = Cluster(client, workers.count)
-        try:
-            yield crew
-        finally:
-            crew.close()
+        stack.callback(crew.close)
+        yield crew
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Ignore Ctrl-C while processes are begun: they inherit that, and this one ends them in order later on.
+
+    Elsewhere than in the main thread nothing can be said of signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

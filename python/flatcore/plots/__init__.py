@@ -17,6 +17,7 @@ except ValueError as error:
 
 from flatcore.plots.background import background_figure
 from flatcore.plots.blaze import blaze_order_figure, blaze_overview_figure
+from flatcore.plots.compared import compared_figure
 from flatcore.plots.edges import edges_order_figure, edges_overview_figure
 from flatcore.plots.flats import flat_histogram_figure, flat_image_figure
 from flatcore.plots.frames import frames_figure
@@ -33,6 +34,7 @@ __all__ = [
     "background_figure",
     "blaze_order_figure",
     "blaze_overview_figure",
+    "compared_figure",
     "edges_order_figure",
     "edges_overview_figure",
     "fiber_views",

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from flatcore.plots.background import background_figure
 from flatcore.plots.blaze import blaze_order_figure, blaze_overview_figure
+from flatcore.plots.compared import compared_figure
 from flatcore.plots.edges import edges_order_figure, edges_overview_figure
 from flatcore.plots.flats import flat_histogram_figure, flat_image_figure
 from flatcore.plots.frames import frames_figure
@@ -93,5 +94,7 @@ def _of_fiber(view: FiberView, level: int) -> Iterator[tuple[_Page, ...]]:
     yield (page("FLAT_HISTOGRAM", partial(flat_histogram_figure, view)),)
     yield (page("FLAT_QUALITY", partial(quality_figure, view)),)
     yield (page("FLAT_BLAZE_PARAMETERS", partial(parameters_figure, view)),)
+    if all(fit.compared is not None for fit in view.flat.fits):
+        yield (page("FLAT_BLAZE_GLOBAL", partial(compared_figure, view)),)
     if view.previous is not None:
         yield (page("FLAT_PREVIOUS", partial(previous_figure, view)),)

@@ -52,7 +52,7 @@ def marks(limits: FlatSettings) -> tuple[Mark, ...]:
         Mark(Reason.REJECTED, "kept; outlying pixels of the window left out", style.GREEN, "|", 0.97),
         Mark(Reason.BAD_PIXEL, "kept; bad pixels in the window", style.BLUE, "|", 0.94),
         Mark(Reason.SATURATED, "kept; saturated pixels in the window", style.PURPLE, "|", 0.88),
-        Mark(Reason.PREDICTED, "kept; blaze predicted from other orders", style.ORANGE, "|", 0.85),
+        Mark(Reason.PREDICTED, "kept; blaze by the other orders", style.ORANGE, "|", 0.85),
         Mark(Reason.SPLINE, "kept; blaze a spline", style.SKY, "|", 0.82),
         Mark(Reason.OFF_DETECTOR, "kept; window partly off the detector", style.BLACK, "|", 0.91),
     )

@@ -26,6 +26,7 @@ TERMS = (
 # The terms that the other orders predict.
 PREDICTED_TERMS = (1, 2, 3, 4)
 RUNGS = {
+    Rung.GLOBAL: (style.VERMILION, "p"),
     Rung.FULL: (style.BLUE, "o"),
     Rung.NO_CUBIC: (style.GREEN, "s"),
     Rung.NO_QUADRATIC: (style.PURPLE, "^"),
@@ -106,7 +107,7 @@ def predictions(view: FiberView) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def _is_own(view: FiberView, order: int) -> bool:
-    return view.flat.fits[order].rung < Rung.PREDICTED
+    return Rung.FULL <= view.flat.fits[order].rung < Rung.PREDICTED
 
 
 def _draw_prediction(axes: Axes, values: NDArray[np.float64], scatter: NDArray[np.float64], term: int) -> None:

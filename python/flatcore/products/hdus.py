@@ -17,6 +17,7 @@ from flatcore.products.tables import (
     change_table,
     checks_table,
     frames_table,
+    global_table,
     inputs_table,
     parameter_table,
     qc_table,
@@ -114,6 +115,7 @@ def _flat_hdus(result: FiberResult, mask: Hdu) -> list[Hdu]:
 def _blaze_hdus(shared: Shared, result: FiberResult, mask: Hdu) -> list[Hdu]:
     """FF_BLAZE: blaze, error, mask, spectrum."""
     flat, divisor, unit = result.flat, shared.divisor, shared.unit
+    compared = global_table(result, divisor, unit)
     return [
         _extracted(flat.blaze / divisor, "BLAZE", unit, "fitted blaze, orders x columns"),
         _image(flat.blaze_error / divisor, "ERROR", unit, "standard error of the fit"),
@@ -121,6 +123,7 @@ def _blaze_hdus(shared: Shared, result: FiberResult, mask: Hdu) -> list[Hdu]:
         _image(flat.e2ds / divisor, "E2DS", unit, "extracted flux, masked as the blaze"),
         _image(result.spectra.e2ds_error / divisor, "E2DSERR", unit, "photon and read noise"),
         parameter_table(result, divisor, unit),
+        *((compared,) if compared else ()),
     ]
 
 

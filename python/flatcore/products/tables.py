@@ -13,6 +13,10 @@ from flatcore.header import ascii_text
 from flatcore.images import CombinedImage
 from flatcore.products.context import RunContext
 from flatcore.results import FiberResult, FrameCheck
+from flatcore.spectra import Rung
+
+# A, P, L, Q, C and s in tables.
+BLAZE_TERMS = ("AMPLITUDE", "PERIOD", "CENTRE", "QUADRATIC", "CUBIC", "SLOPE")
 
 
 def parameter_table(result: FiberResult, divisor: float, unit: str) -> Hdu:
@@ -21,8 +25,7 @@ def parameter_table(result: FiberResult, divisor: float, unit: str) -> Hdu:
     values = np.stack([fit.parameters for fit in fits_of_orders])
     errors = np.stack([fit.errors for fit in fits_of_orders])
     columns: dict[str, Any] = {"ORDER": np.arange(len(fits_of_orders))}
-    names = ("AMPLITUDE", "PERIOD", "CENTRE", "QUADRATIC", "CUBIC", "SLOPE")
-    for i, name in enumerate(names):
+    for i, name in enumerate(BLAZE_TERMS):
         scale = divisor if name == "AMPLITUDE" else 1.0
         columns[name] = values[:, i] / scale
         columns[f"{name}_ERR"] = errors[:, i] / scale
@@ -48,9 +51,37 @@ def parameter_table(result: FiberResult, divisor: float, unit: str) -> Hdu:
         "PROBLEM": np.array([fit.problem for fit in fits_of_orders]),
         "REASONS": np.array([ascii_text("; ".join(fit.reasons)) for fit in fits_of_orders]),
     }
-    units = {"AMPLITUDE": unit, "PERIOD": "pixel", "CENTRE": "pixel", "QUADRATIC": "1 / pixel", "CUBIC": "1 / pixel2",
-             "SLOPE": "1 / pixel", "FITTED": "pixel", "FRINGE_PERIOD": "pixel"}  # fmt: skip
-    return table_hdu("BLAZEPAR", columns, units | {f"{k}_ERR": units[k] for k in names})
+    return table_hdu("BLAZEPAR", columns, {"FITTED": "pixel", "FRINGE_PERIOD": "pixel"} | _term_units(unit))
+
+
+def _term_units(unit: str) -> dict[str, str]:
+    """Units of the blaze's terms and of their errors."""
+    units = (unit, "pixel", "pixel", "1 / pixel", "1 / pixel2", "1 / pixel")
+    return {f"{name}{suffix}": of for name, of in zip(BLAZE_TERMS, units, strict=True) for suffix in ("", "_ERR")}
+
+
+def global_table(result: FiberResult, divisor: float, unit: str) -> Hdu | None:
+    """Each order by the model of all orders, against its own blaze; none where there is no such model."""
+    fits = result.flat.fits
+    compared = [fit.compared for fit in fits if fit.compared is not None]
+    if len(compared) != len(fits):
+        return None
+    columns: dict[str, Any] = {
+        "ORDER": np.arange(len(fits)),
+        "USED": np.array([fit.rung is Rung.GLOBAL for fit in fits]),
+        "TAKES_PART": np.array([one.takes_part for one in compared]),
+        "SNR": np.array([one.snr for one in compared]),
+        "OWN_RUNG_NAME": np.array([one.own_rung.words for one in compared]),
+        "RATIO_RMS": np.array([one.rms for one in compared]),
+        "RATIO_MAX": np.array([one.greatest for one in compared]),
+        "NUMBER": np.array([one.number for one in compared]),
+        "LAMP": np.array([one.lamp for one in compared]) / divisor,
+    }
+    for i, name in enumerate(BLAZE_TERMS):
+        scale = divisor if name == "AMPLITUDE" else 1.0
+        columns[name] = np.array([one.parameters[i] for one in compared]) / scale
+        columns[f"{name}_ERR"] = np.array([one.errors[i] for one in compared]) / scale
+    return table_hdu("GLOBAL_BLAZE", columns, {"LAMP": unit} | _term_units(unit))
 
 
 def checks_table(result: FiberResult) -> Hdu:

@@ -16,6 +16,7 @@ MOST_BYTES = 6_500_000
 CAPTIONS = {
     "FLAT_QUALITY": "rms and S/N of each order, with limits",
     "FLAT_BLAZE_PARAMETERS": "Parameters of the blaze across the orders",
+    "FLAT_BLAZE_GLOBAL": "Blazes against the model of all orders",
     "FLAT_PREVIOUS": "The flat against the previous night's",
     "FLAT_HISTOGRAM": "Histogram of the flat, with limits",
     "FLAT_IMAGE": "The flat as an image, with its mask",

@@ -29,7 +29,7 @@ WORDINGS = (
     Wording(Reason.LOW_BLAZE, "the blaze is under the cut"),
     Wording(Reason.OUTLIER_SIGMA, "the flat is further from 1 than its rms allows"),
     Wording(Reason.OUTLIER_LIMIT, "the flat is further from 1 than the limit"),
-    Wording(Reason.PREDICTED, "the blaze is predicted from the other orders"),
+    Wording(Reason.PREDICTED, "the shape of the blaze follows from the other orders"),
     Wording(Reason.SPLINE, "the blaze is a smoothing spline"),
     Wording(Reason.NO_BLAZE, "there is no blaze here"),
 )

@@ -88,9 +88,17 @@ def _failures(fibers: dict[str, Record], failed: Sequence[str]) -> list[str]:
 def _described(fibers: dict[str, Record]) -> str:
     """Say how many orders there are, and how many have a blaze that is not their own."""
     orders = [order for fiber in fibers.values() for order in list_of(fiber, "orders")]
-    rungs = [Rung.named(order["rung"]) for order in orders if order.get("rung")]
+    described = [(Rung.named(order["rung"]), order.get("reasons")) for order in orders if order.get("rung")]
+    rungs = [rung for rung, _ in described]
     without = sum(rung is Rung.NONE for rung in rungs)
     helped = sum(Rung.PREDICTED <= rung < Rung.NONE for rung in rungs)
+    jointly = sum(rung is Rung.GLOBAL for rung in rungs)
+    faint = sum(rung is Rung.GLOBAL and bool(reasons) for rung, reasons in described)
+    if jointly:
+        parts = [f"{jointly} {_has(jointly)} a blaze by the model of all orders, {faint} for want of one of their own"]
+        parts += [f"{helped} one that is predicted or a spline"] if helped else []
+        parts += [f"{without} {_has(without)} no blaze"] if without else []
+        return f"Of {len(orders)} orders, {', '.join(parts)}."
     if not without and not helped:
         return f"All {len(orders)} orders have a blaze of their own."
     parts = [f"{helped} {_has(helped)} a blaze that is predicted or a spline"] if helped else []
