@@ -42,9 +42,7 @@ class Fits:
     error: Array
 
 
-def fit_traces(
-    scaled: Array, rows: Array, errors: Array, start: Array, clip: float, *, shared: bool = True
-) -> Fits:
+def fit_traces(scaled: Array, rows: Array, errors: Array, start: Array, clip: float, *, shared: bool = True) -> Fits:
     """Fit all traces.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -29,8 +29,8 @@ Array = NDArray[np.float64]
 
 # Traces nearer to one another than this share of their width, over most of their columns, are one.
 SAME = 0.5
-# Strips narrower than this share of what is usual are no orders.
-LEAST_WIDTH = 0.4
+# Strips narrower or wider than these shares of what is usual are no orders, but bad rows and humps of the background.
+LEAST_WIDTH, MOST_WIDTH = 0.4, 4.0
 # Times strips are followed anew after some were dropped.
 ROUNDS = 4
 # Correlation of a block with its strip's profile from which on it tells a shift.
@@ -93,14 +93,18 @@ def locate(
     rows = field.rows(middle, columns)
     coefficients = chebyshev.chebfit(_scaled(columns, shape), rows.T, settings.degree).T
     followed = _follow(pixels, strips, coefficients, widths, settings, coarse=True)
+    kept = _acceptable(followed, settings, shape)
     for _ in range(ROUNDS):
-        kept = _acceptable(followed, strips, settings, shape)
         if not kept.any():
             return nothing
-        # Strips beside one that is dropped have more room to be seen in.
+        # Strips beside one that was dropped have more room to be seen in.
         followed = _follow(pixels, strips, followed.coefficients[kept], followed.widths[kept], settings, coarse=False)
+        kept = _acceptable(followed, settings, shape)
         if kept.all():
             break
+    if not kept.any():
+        return nothing
+    followed = _only(followed, kept)
     return _numbered(followed, settings, shape)
 
 
@@ -153,7 +157,9 @@ def _follow(
         points = measure(profiles, means, strips.noise)
         extents = [measure_extent(profiles.offsets, mean, settings) for mean in means]
         centre = np.array([one.centre for one in extents])
-        widths = np.array([one.fwhm if np.isfinite(one.fwhm) else old for one, old in zip(extents, widths, strict=True)])
+        widths = np.array(
+            [one.fwhm if np.isfinite(one.fwhm) else old for one, old in zip(extents, widths, strict=True)]
+        )
         usable = (
             (points.height > LIT_SIGMAS * points.height_error)
             & (np.abs(points.shift) < np.maximum(0.6 * widths, 1.5)[:, None])
@@ -182,9 +188,7 @@ def _lit(followed: _Followed) -> NDArray[np.bool_]:
         return np.asarray(points.height > LIT_SIGMAS * points.height_error)
 
 
-def _acceptable(
-    followed: _Followed, strips: Strips, settings: LocateSettings, shape: tuple[int, int]
-) -> NDArray[np.bool_]:
+def _acceptable(followed: _Followed, settings: LocateSettings, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Tell which strips are orders: bright enough, long enough, not too narrow, and none of them twice."""
     lit = _lit(followed)
     width = followed.profiles.width
@@ -192,9 +196,27 @@ def _acceptable(
     long = np.array([lit_columns(one, followed.profiles.columns, width, shape[1])[2] for one in lit])
     peak = peak_snr(followed.snr, lit)
     kept = (long >= least) & (peak >= settings.min_snr) & (followed.fits.used.sum(axis=1) >= 4)
+    kept &= followed.widths <= settings.max_width
     if kept.sum() > 4:
-        kept &= followed.widths > LEAST_WIDTH * np.median(followed.widths[kept])
+        usual = float(np.median(followed.widths[kept]))
+        kept &= (followed.widths > LEAST_WIDTH * usual) & (followed.widths < MOST_WIDTH * usual)
     return kept & ~_twice(followed, kept, lit, shape)
+
+
+def _only(followed: _Followed, kept: NDArray[np.bool_]) -> _Followed:
+    """Leave strips out."""
+    fits, profiles, points = followed.fits, followed.profiles, followed.points
+    return _Followed(
+        followed.coefficients[kept],
+        followed.widths[kept],
+        Fits(fits.coefficients[kept], fits.used[kept], fits.rms[kept], fits.error[kept]),
+        replace(profiles, values=profiles.values[kept], reach=profiles.reach[kept], alone=profiles.alone[kept]),
+        followed.means[kept],
+        Points(
+            *(plane[kept] for plane in (points.shift, points.error, points.height, points.height_error, points.level))
+        ),
+        followed.snr[kept],
+    )
 
 
 def peak_snr(snr: Array, lit: NDArray[np.bool_]) -> Array:
@@ -205,7 +227,7 @@ def peak_snr(snr: Array, lit: NDArray[np.bool_]) -> Array:
 def _twice(
     followed: _Followed, kept: NDArray[np.bool_], lit: NDArray[np.bool_], shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Tell which strips lie on another one that is seen better."""
+    """Tell which strips lie on another one that is seen better, or cross it."""
     rows = chebyshev.chebval(_scaled(followed.profiles.columns, shape), followed.coefficients.T)
     score = np.where(lit, followed.snr, 0.0).sum(axis=1)
     twice = np.zeros(len(rows), bool)
@@ -214,9 +236,10 @@ def _twice(
         for j in np.flatnonzero(kept):
             if abs(int(i) - int(j)) > 3 or i == j or twice[i] or twice[j] or (score[i], -i) > (score[j], -j):
                 continue
-            apart = np.median(np.abs(rows[i] - rows[j])[lit[i]])
-            if apart < SAME * min(followed.widths[i], followed.widths[j]):
-                twice[i] = True
+            apart = (rows[i] - rows[j])[lit[i]]
+            # Orders do not cross: what does is no order.
+            crosses = apart.min() < 0 < apart.max()
+            twice[i] = crosses or np.median(np.abs(apart)) < SAME * min(followed.widths[i], followed.widths[j])
     return twice
 
 

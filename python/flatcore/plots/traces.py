@@ -180,7 +180,8 @@ def _label(image: Axes, beside: Sequence[Axes], shape: tuple[int, ...]) -> None:
         axes.tick_params(labelleft=False)
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
-    beside[0].set_xlim(0, None)
+    widths = np.concatenate([line.get_xdata() for line in beside[0].lines])  # type: ignore[arg-type]
+    beside[0].set_xlim(0, 1.15 * float(np.nanmax(np.asarray(widths, dtype=float))))
     for axes in beside[1:]:
         values = np.concatenate([line.get_xdata() for line in axes.lines])  # type: ignore[arg-type]
         style.log_axis(axes, "x", np.asarray(values, dtype=float))
