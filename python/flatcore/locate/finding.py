@@ -144,7 +144,8 @@ def _half_width(above: Array, peak: int, first: int, last: int) -> float:
 def _base(smooth: Array) -> Array:
     """Level between the strips: the running minimum, opened and smoothed."""
     low = ndimage.minimum_filter1d(smooth, LOCAL_ROWS, mode="nearest")
-    return np.minimum(ndimage.uniform_filter1d(ndimage.maximum_filter1d(low, LOCAL_ROWS), LOCAL_ROWS), smooth)
+    opened = ndimage.uniform_filter1d(ndimage.maximum_filter1d(low, LOCAL_ROWS), LOCAL_ROWS)
+    return np.asarray(np.minimum(opened, smooth))
 
 
 def _separate(smooth: Array, base: Array, at: NDArray[np.int_], merge: float) -> NDArray[np.bool_]:

@@ -98,7 +98,7 @@ def bad_columns(image: NDArray[np.float32]) -> NDArray[np.bool_]:
         least = COLUMN_CONTRAST * float(np.median(spans[-1] - spans[0]))
         for away, usual in levels:
             bad |= (away > COLUMN_SIGMAS * 1.4826 * usual) & (away > least)
-    return bad
+    return np.asarray(bad)
 
 
 def median_variance(count: int) -> float:
