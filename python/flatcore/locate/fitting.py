@@ -119,7 +119,7 @@ def _medians(values: Array, used: NDArray[np.bool_]) -> Array:
 
 
 def _neighbours(start: Array, free: Array, covariances: Array) -> tuple[Array, Array]:
-    """Coefficients as smooth functions of the row in the middle, and the usual scatter around them, from the first on."""
+    """Coefficients as smooth functions of the middle row, and the usual scatter around them, from the 1st on."""
     count, terms = free.shape
     place = start @ chebyshev.chebvander(np.zeros(1), terms - 1)[0]
     spread = max(float(np.ptp(place)), 1.0)
