@@ -18,6 +18,8 @@ LEAST_SCATTER = 0.03
 # Below so many traces each stands alone, and its coefficients may differ from the field's by so much [pixels].
 FEW, ALONE = 4, 3.0
 ROUNDS = 8
+# No point has an error below this share of what is usual for its trace.
+CERTAIN = 0.3
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def fit_traces(scaled: Array, rows: Array, errors: Array, start: Array, clip: fl
         Hold each trace's coefficients to what the others say: one trace is much like the next.
     """
     count, terms = start.shape
-    basis = chebyshev.chebvander(scaled, terms - 1)
+    basis = np.asarray(chebyshev.chebvander(scaled, terms - 1), dtype=np.float64)
     far = np.full(terms, 1e-8)
     expected, hold = start, np.array([1e-8, *np.full(terms - 1, 1 / ALONE**2)])
     if shared and count >= FEW:
@@ -76,7 +78,14 @@ def fit_traces(scaled: Array, rows: Array, errors: Array, start: Array, clip: fl
     return Fits(coefficients, used, rms, error)
 
 
-def _fit(
+def fit_shifts(scaled: Array, shifts: Array, errors: Array, degree: int, clip: float) -> Array:
+    """Chebyshev coefficients of smooth shifts through rough ones, none where nothing is known; traces by terms."""
+    basis = np.asarray(chebyshev.chebvander(scaled, degree), dtype=np.float64)
+    hold = 0.1 * (1 + np.arange(degree + 1.0)) ** 2
+    return _fit(basis, shifts, errors, np.zeros((len(shifts), degree + 1)), hold, clip)[0]
+
+
+def _fit(  # noqa: PLR0917 - a problem of least squares has so many parts
     basis: Array, rows: Array, errors: Array, expected: Array, hold: Array, clip: float
 ) -> tuple[Array, NDArray[np.bool_], Array]:
     """Weighted least squares of all traces towards expected coefficients; outlying points are left out.
@@ -87,6 +96,8 @@ def _fit(
     rows, variance = np.where(known, rows, 0.0), np.where(known, errors**2 + LEAST_ERROR**2, 1.0)
     products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
     terms = basis.shape[1]
+    # A point that something has hit says that it is certain: none is taken to be much more so than most.
+    variance = np.maximum(variance, (CERTAIN**2 * _medians(variance, known))[:, None])
     used = known
     for _ in range(ROUNDS):
         weight = used / variance
@@ -100,7 +111,7 @@ def _fit(
         if (kept == used).all():
             break
         used = kept
-    return found, used, np.linalg.inv(normal)
+    return np.asarray(found, dtype=np.float64), used, np.asarray(np.linalg.inv(normal), dtype=np.float64)
 
 
 def _medians(values: Array, used: NDArray[np.bool_]) -> Array:
@@ -112,7 +123,7 @@ def _medians(values: Array, used: NDArray[np.bool_]) -> Array:
 
 
 def _neighbours(start: Array, free: Array, covariances: Array) -> tuple[Array, Array]:
-    """Coefficients as smooth functions of the row in the middle, and the usual scatter around them (without the 0th)."""
+    """Coefficients as smooth functions of the middle row, and the usual scatter around them, from the 1st on."""
     count, terms = free.shape
     place = start @ chebyshev.chebvander(np.zeros(1), terms - 1)[0]
     spread = max(float(np.ptp(place)), 1.0)

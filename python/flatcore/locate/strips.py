@@ -98,7 +98,7 @@ def bad_columns(image: NDArray[np.float32]) -> NDArray[np.bool_]:
         least = COLUMN_CONTRAST * float(np.median(spans[-1] - spans[0]))
         for away, usual in levels:
             bad |= (away > COLUMN_SIGMAS * 1.4826 * usual) & (away > least)
-    return bad
+    return np.asarray(bad)
 
 
 def median_variance(count: int) -> float:
@@ -115,7 +115,7 @@ def noise_line(values: NDArray[np.float32], noise: NDArray[np.float32], good: ND
     if level.size < 64:
         level_off = max(float(np.mean(square)) if square.size else 1.0, 1e-30)
         return level_off, 0.0, level_off
-    step = max(level.size // 200_000, 1)
+    step = max(level.size // 50_000, 1)
     order = np.argsort(level[::step], kind="stable")
     bins = np.array_split(order, 40)
     x = np.array([np.median(level[::step][part]) for part in bins], dtype=float)
