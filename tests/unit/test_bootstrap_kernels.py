@@ -23,8 +23,18 @@ def stripes(shape, seed, holes=0.03):
 def test_unlit_mask(box, window, least, percent):
     image = stripes((70, 93), 1)
     image[20:40, 32:48] = np.nan
-    found = _core.unlit_mask(image, box, percent, window, least)
+    found = _core.unlit_mask(image, box, percent, window, least, None)
     np.testing.assert_array_equal(found, twin.unlit_mask(image, box, percent, window, least))
+
+
+@pytest.mark.parametrize("box", [16, 7, 200])
+def test_unlit_mask_along_the_curve(box):
+    image = stripes((70, 93), 1)
+    y, x = np.indices(image.shape)
+    dymap = (0.003 * (x - 40) ** 2 * (1 + y / 90) + 0.013).astype(np.float32)
+    found = _core.unlit_mask(image, box, 20.0, 7, 3, dymap)
+    np.testing.assert_array_equal(found, twin.unlit_mask(image, box, 20.0, 7, 3, dymap))
+    assert (found != _core.unlit_mask(image, box, 20.0, 7, 3, None)).any()
 
 
 @pytest.mark.parametrize("half", [1, 5, 12])
@@ -74,9 +84,9 @@ def test_median_distance(small_night, tmp_path, count):
 def test_wrong_arguments_are_refused():
     image = stripes((20, 30), 5)
     with pytest.raises(ValueError, match="window"):
-        _core.unlit_mask(image, 8, 5.0, 6, 3)
+        _core.unlit_mask(image, 8, 5.0, 6, 3, None)
     with pytest.raises(ValueError, match="percent"):
-        _core.unlit_mask(image, 8, 101.0, 7, 3)
+        _core.unlit_mask(image, 8, 101.0, 7, 3, None)
     with pytest.raises(ValueError, match="half"):
         _core.row_medians(image, 30)
     with pytest.raises(ValueError, match="dymap"):
