@@ -12,6 +12,7 @@ LEAST_SNR, LEAST_COLUMNS, LIT_SNR = 10.0, 128, 3.0
 # Rows by which an order may run over an edge and still be centred on the detector: its centre must be this far in, in
 # widths at half maximum.
 EDGE_WIDTHS = 0.5
+LEAST_SPACING, LEAST_GAP = 12.0, 5.2
 SUBPIXELS = np.array([-1 / 3, 0.0, 1 / 3])
 
 
@@ -89,14 +90,16 @@ def draw_geometry(seed: int, largest: int = 2048) -> Geometry:
     rng = np.random.default_rng([seed, 1])
     rows, columns = (int(rng.integers(largest // 2, largest + 1)) for _ in range(2))
     while True:
-        fibers = int(rng.integers(1, 4))
         orders = round(float(np.exp(rng.uniform(np.log(5), np.log(90)))))
-        spacing = float(np.exp(rng.uniform(np.log(12), np.log(120))))
-        if orders * spacing > 1.05 * rows:
-            continue
-        # A fibre's share of the spacing: all alike, or the orders further apart than the fibres in them.
+        most = min(120.0, 1.05 * rows / orders)
+        if most > LEAST_SPACING:
+            break
+    spacing = float(np.exp(rng.uniform(np.log(LEAST_SPACING), np.log(most))))
+    while True:
+        fibers = int(rng.integers(1, 4))
+        # A fibre's share of the spacing: the orders are further apart than the fibres in them.
         gap = spacing if fibers == 1 else spacing / (fibers + float(rng.uniform(0.25, 1.5)))
-        if gap >= 5.2:
+        if gap >= LEAST_GAP:
             break
     widest = min(30.0, gap / 2.05)
     fwhm = float(np.exp(rng.uniform(np.log(2.5), np.log(widest))))
@@ -216,8 +219,8 @@ def _profile(kind: str, t: NDArray[np.float64], dips: float) -> NDArray[np.float
     flat = np.exp(-np.log(2) * (2 * t) ** 6)
     if kind == "flat":
         return flat
-    # Three slices side by side.
-    return flat * (1 - dips * np.sin(3 * np.pi * (t + 0.5)) ** 4 * (np.abs(t) < 0.5) + 0.0)
+    # Four slices side by side, with gaps between them that are not dark.
+    return flat * (1 - dips * np.sin(3 * np.pi * (t + 0.5)) ** 4 * (np.abs(t) < 0.5))
 
 
 def _scale_for_snr(snr: float, readnoise: float, pixels: float) -> float:

@@ -52,8 +52,9 @@ def calibration_hdus(  # noqa: PLR0917 - what it is, of what, and from where
     frames: Sequence[FitsImage],
     origin: Origin,
     cards: Mapping[str, Card] | None = None,
+    tables: Sequence[Hdu] = (),
 ) -> list[Hdu]:
-    """Make the HDUs of a calibration: the header alone, then the image.
+    """Make the HDUs of a calibration: the header alone, then the image, then its tables.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ def calibration_hdus(  # noqa: PLR0917 - what it is, of what, and from where
         What it is made of; the first one's header is its own, with MJDMID the mean.
     cards
         Further keywords, each with value and comment.
+    tables
+        Tables that follow the image.
     """
     header = combined_header(frames)
     for keyword in [*STRUCTURE, "NAXIS*", "QCC*"]:
@@ -74,7 +77,7 @@ def calibration_hdus(  # noqa: PLR0917 - what it is, of what, and from where
         header[keyword] = card
     if image.dtype == np.float32 and not image.any():
         image = np.zeros(image.shape, np.uint8)
-    return [primary_hdu(header), image_hdu(image, keyname)]
+    return [primary_hdu(header), image_hdu(image, keyname), *tables]
 
 
 def _describe(header: Header, keyname: str, fiber: str, origin: Origin) -> None:
@@ -93,17 +96,18 @@ def _describe(header: Header, keyname: str, fiber: str, origin: Origin) -> None:
     header[HASH] = (origin.fingerprint, "frames, settings and version")
 
 
-def trace_cards(coefficients: NDArray[np.float64]) -> dict[str, Card]:
-    """Keywords of traces: Chebyshev coefficients, traces by terms, on the domain [0, columns]."""
+def trace_cards(coefficients: NDArray[np.float64], widths: NDArray[np.float64]) -> dict[str, Card]:
+    """Keywords of traces and their widths: Chebyshev coefficients, traces by terms, on the domain [0, columns]."""
     traces, terms = coefficients.shape
     cards: dict[str, Card] = {
         "LONBO": (traces, "number of traces"),
         "LODEGCTR": (terms - 1, "degree of the traces"),
-        "LODEGFWH": (0, "degree of the widths"),
+        "LODEGFWH": (widths.shape[1] - 1, "degree of the widths"),
         "LOPTYPE": ("chebyshev", "kind of polynomial, domain 0 to NAXIS1"),
     }
-    values = coefficients.ravel().tolist()
-    return cards | {f"LOCE{i:04d}": (value, "coefficient of a trace") for i, value in enumerate(values)}
+    for stem, values, what in (("LOCE", coefficients, "trace"), ("LOFW", widths, "width")):
+        cards |= {f"{stem}{i:04d}": (v, f"coefficient of a {what}") for i, v in enumerate(values.ravel().tolist())}
+    return cards
 
 
 def rows_of(coefficients: NDArray[np.float64], columns: int) -> NDArray[np.float64]:

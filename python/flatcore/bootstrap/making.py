@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from flatcore.bootstrap.badpixels import Bad, counts
 from flatcore.bootstrap.files import Card, rows_of, trace_cards
+from flatcore.bootstrap.tracetable import trace_records, trace_table
 from flatcore.bootstrap.workbench import Workbench
 from flatcore.fitsio import FitsImage
+from flatcore.hdu import Hdu
 
 IDENTITY = (0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
 
@@ -31,6 +33,8 @@ class Content:
         Keywords of its own.
     figure, numbers
         What to know of it, in words and for programs.
+    tables
+        Tables that follow the image.
     """
 
     image: NDArray[Any]
@@ -38,6 +42,7 @@ class Content:
     cards: Mapping[str, Card]
     figure: str
     numbers: Mapping[str, Any]
+    tables: Sequence[Hdu] = ()
 
 
 def content_of(keyname: str, fiber: str, bench: Workbench) -> Content:
@@ -109,12 +114,13 @@ def _traces(bench: Workbench, fiber: str) -> Content:
     rms = np.array([trace.rms for trace in traces])
     lamp = next(lamp for lamp in bench.lamps if any(one.name == fiber for one in lamp.localisations))
     orders = len({trace.order for trace in traces})
-    cards = trace_cards(coefficients) | {"LORMS": (float(np.median(rms)), "median rms of the traces [pixel]")}
+    widths = np.array([trace.fwhm_coefficients for trace in traces])
+    cards = trace_cards(coefficients, widths) | {"LORMS": (float(np.median(rms)), "median rms of the traces [pixel]")}
     figure = f"{orders} orders, rms {np.median(rms):.3f} px, width {np.median([t.fwhm for t in traces]):.1f} px"
-    numbers = {"orders": orders, "traces": len(traces), "rms": rms.tolist()}
+    numbers = {"orders": orders, "traces": len(traces), "rms": rms.tolist(), "trace": trace_records(traces)}
     frames = bench.light.inputs.main[lamp.dprtype].frames
     columns = bench.light.profile.detector.kept_shape[1]
-    return Content(rows_of(coefficients, columns), frames, cards, figure, numbers)
+    return Content(rows_of(coefficients, columns), frames, cards, figure, numbers, (trace_table(traces),))
 
 
 def _profile(bench: Workbench, fiber: str) -> Content:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore.images import Image, Mask
+from flatcore.locate import Trace
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,25 @@ class BootstrapImages:
     profiles: Mapping[str, Image]
 
 
+@dataclass(frozen=True, eq=False)
+class TracedFiber:
+    """Traces of a localisation.
+
+    Attributes
+    ----------
+    name
+        Of the localisation.
+    traces
+        From low rows up, as in its LOC file.
+    flat
+        Flat that they were found on, in the frame of the calibrations [electrons]; None where images are not kept.
+    """
+
+    name: str
+    traces: tuple[Trace, ...]
+    flat: Image | None
+
+
 @dataclass(frozen=True)
 class BootstrapResult:
     """What came of a bootstrap.
@@ -91,6 +111,8 @@ class BootstrapResult:
         By stage.
     images
         Where they are kept.
+    traced
+        Traces by localisation, where they were looked for.
     """
 
     obs_dir: str
@@ -104,6 +126,7 @@ class BootstrapResult:
     seconds: Mapping[str, float]
     frames: Mapping[str, int] = field(default_factory=dict)
     images: BootstrapImages | None = None
+    traced: tuple[TracedFiber, ...] = ()
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from flatcore.bootstrap.making import content_of
 from flatcore.bootstrap.naming import made_just_so, refuse_foreign
 from flatcore.bootstrap.planning import Plan, planned
 from flatcore.bootstrap.request import BootstrapRequest
-from flatcore.bootstrap.results import BootstrapImages, BootstrapResult, Made, Window
+from flatcore.bootstrap.results import BootstrapImages, BootstrapResult, Made, TracedFiber, Window
 from flatcore.bootstrap.workbench import Workbench
 from flatcore.clock import Clock, Progress
 from flatcore.fitsio import sha256_of
@@ -118,7 +118,9 @@ def _made(plan: Plan, pid: str) -> BootstrapResult:
             made.append(Made(key, fiber, path, content.figure, content.numbers))
             if request.register:
                 with bench.light.clock.stage("write"):
-                    hdus = calibration_hdus(key, fiber, content.image, content.frames, origin, content.cards)
+                    hdus = calibration_hdus(
+                        key, fiber, content.image, content.frames, origin, content.cards, content.tables
+                    )
                     files.add(staging / path.name, hdus)
                 staged.append(staging / path.name)
         if request.register:
@@ -153,7 +155,19 @@ def _result(plan: Plan, pid: str, made: tuple[Made, ...], *, skipped: bool, regi
         warnings=tuple(bench.light.warnings),
         seconds=bench.light.clock.seconds,
         frames={"flats": len(inputs.flats), "darks": len(inputs.darks), "biases": len(inputs.biases)},
-        images=_images(bench) if plan.request.keep_images and not skipped else None,
+        images=_images(bench) if plan.request.keep_images and not skipped and plan.request.steps != ("locate",) else None,
+        traced=_traced(bench, plan.request.keep_images),
+    )
+
+
+def _traced(bench: Workbench, keep_images: bool) -> tuple[TracedFiber, ...]:
+    """Give the traces, where they were looked for."""
+    if "found" not in vars(bench):
+        return ()
+    lamps = {one.name: lamp.dprtype for lamp in bench.lamps for one in lamp.localisations}
+    return tuple(
+        TracedFiber(name, tuple(traces), bench.flats[lamps[name]] if keep_images else None)
+        for name, traces in bench.found.items()
     )
 
 

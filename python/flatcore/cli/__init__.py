@@ -24,6 +24,7 @@ COMMANDS = {
     "darkref": "Make the dark reference of a night.",
     "badpix": "Make the map of bad pixels.",
     "unlit": "Make the map of unlit pixels, on which the background is measured.",
+    "locate": "Find and trace the orders in the flats alone.",
     "orderprofile": "Make the profiles of the orders across the dispersion.",
     "shape": "Make the maps that straighten the orders.",
     "calib": "Add to, look into and keep in order the calibration database.",

@@ -93,7 +93,14 @@ OPTIONS: tuple[_Option, ...] = (
 )  # fmt: skip
 
 
-def step_command(name: str, steps: tuple[str, ...], text: str, epilog: str) -> click.Command:
+def step_command(  # noqa: PLR0917 - what it is, and what is its own
+    name: str,
+    steps: tuple[str, ...],
+    text: str,
+    epilog: str,
+    figures: Callable[[BootstrapResult, Path], tuple[Path, ...]] | None = None,
+    tell: Callable[[BootstrapResult], None] | None = None,
+) -> click.Command:
     """Make the command of some steps of a bootstrap.
 
     Parameters
@@ -106,10 +113,14 @@ def step_command(name: str, steps: tuple[str, ...], text: str, epilog: str) -> c
         Its help.
     epilog
         Examples.
+    figures
+        Draw the figures of a step, in place of those of the whole.
+    tell
+        Print what a step has to tell beside its files.
     """
 
     def callback(obs_dir: str, files: tuple[str, ...], **options: Any) -> int:
-        return _run(name, steps, obs_dir, files, options)
+        return _run(name, steps, obs_dir, files, options, figures or _figures, tell)
 
     callback.__doc__ = text
     function: Callable[..., Any] = callback
@@ -123,7 +134,15 @@ def step_command(name: str, steps: tuple[str, ...], text: str, epilog: str) -> c
     return made
 
 
-def _run(name: str, steps: tuple[str, ...], obs_dir: str, files: tuple[str, ...], options: Mapping[str, Any]) -> int:
+def _run(  # noqa: PLR0917 - as step_command
+    name: str,
+    steps: tuple[str, ...],
+    obs_dir: str,
+    files: tuple[str, ...],
+    options: Mapping[str, Any],
+    draw: Callable[[BootstrapResult, Path], tuple[Path, ...]],
+    tell: Callable[[BootstrapResult], None] | None,
+) -> int:
     from flatcore.bootstrap import STEPS, BootstrapRequest, Names, bootstrap  # noqa: PLC0415 - keeps help instant
     from flatcore.cli import watcher  # noqa: PLC0415
 
@@ -157,12 +176,14 @@ def _run(name: str, steps: tuple[str, ...], obs_dir: str, files: tuple[str, ...]
         watcher.Watcher("flatcore", options["quiet"], 0, bars=True) as watched,
     ):
         result = bootstrap(request, watched.stage)
-    figures = _figures(result, request.data_root / "plot" / request.obs_dir)
+    figures = draw(result, request.data_root / "plot" / request.obs_dir)
     profile = _profile(result, options["instrument"], options["write_profile"])
     if options["as_json"]:
         summary = result.summary | {"figures": [str(path) for path in figures], "profile": str(profile or "")}
         click.echo(json.dumps(summary, indent=1))
     elif not options["quiet"]:
+        if tell is not None:
+            tell(result)
         _tell(name, result, figures, profile)
     return 0
 

@@ -52,14 +52,13 @@ def measure_extent(offsets: Array, mean: Array, settings: LocateSettings) -> Ext
     nothing = Extent(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
     if not lit.size:
         return nothing
-    peak = int(np.argmax(mean))
-    low, high = _crossing(offsets, mean, peak, lit, 0.5)
-    lower, upper = _crossing(offsets, mean, peak, lit, settings.edge_level)
-    below, above = _crossing(offsets, mean, peak, lit, settings.window_level)
-    return Extent(_centre(offsets, mean, peak, lit, settings.edge_level), high - low, lower, upper, -below, above)
+    low, high = _crossing(offsets, mean, lit, 0.5)
+    lower, upper = _crossing(offsets, mean, lit, settings.edge_level)
+    below, above = _crossing(offsets, mean, lit, settings.window_level)
+    return Extent(_centre(offsets, mean, lit, settings.edge_level), high - low, lower, upper, -below, above)
 
 
-def _crossing(offsets: Array, mean: Array, peak: int, lit: NDArray[np.int_], level: float) -> tuple[float, float]:
+def _crossing(offsets: Array, mean: Array, lit: NDArray[np.int_], level: float) -> tuple[float, float]:
     """Where a profile falls below a level on both sides, seen from outside its brightest half."""
     first, last = int(lit[0]), int(lit[-1])
     # Dips between slices are not its ends; a neighbour's flank is not part of it.
@@ -76,19 +75,17 @@ def _crossing(offsets: Array, mean: Array, peak: int, lit: NDArray[np.int_], lev
     return float(low), float(high)
 
 
-def _centre(offsets: Array, mean: Array, peak: int, lit: NDArray[np.int_], level: float) -> float:
+def _centre(offsets: Array, mean: Array, lit: NDArray[np.int_], level: float) -> float:
     """Centroid of the light above a level: the edge level, or well above what neighbours add on one side."""
     seen = np.flatnonzero(mean != 0)
     level = float(np.clip(VALLEYS * max(mean[seen[0]], mean[seen[-1]]), level, 0.5))
-    low, high = _crossing(offsets, mean, peak, lit, level)
-    fine = np.linspace(low, high, 201)
+    low, high = _crossing(offsets, mean, lit, level)
+    fine = np.linspace(low, high, 101)
     light = np.maximum(np.interp(fine, offsets, mean) - level, 0)
     return float((fine * light).sum() / light.sum()) if light.sum() > 0 else float("nan")
 
 
-def widths_along(
-    profiles: Profiles, points: Points, scaled: Array, index: int, settings: LocateSettings
-) -> tuple[Array, Array]:
+def widths_along(profiles: Profiles, points: Points, scaled: Array, index: int) -> tuple[Array, Array]:
     """Width of a strip in pieces along the dispersion: scaled columns and widths; empty where none can be measured."""
     blocks = profiles.values.shape[1]
     own = profiles.own(index)
@@ -106,10 +103,10 @@ def widths_along(
         top = mean.max()
         if top <= 0:
             continue
-        extent = measure_extent(profiles.offsets[own], mean / top, settings)
-        if np.isfinite(extent.fwhm):
-            where.append(float(scaled[part].mean()))
-            found.append(extent.fwhm)
+        lit_half = np.flatnonzero(mean >= 0.5 * top)
+        low, high = _crossing(profiles.offsets[own], mean / top, lit_half, 0.5)
+        where.append(float(scaled[part].mean()))
+        found.append(high - low)
     return np.array(where), np.array(found)
 
 

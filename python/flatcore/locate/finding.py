@@ -40,34 +40,28 @@ def find_candidates(
     middle = middle_rows(field, strips.columns)
     rows = field.rows(middle, strips.columns)
     straight, known = straightened(strips.values, strips.good, rows)
-    variance = (pixel_variance(straight, strips.noise) * median_variance(strips.width)).astype(np.float32)
-    blocks = straight.shape[1]
-    edges = np.linspace(0, blocks, SECTIONS + 2).astype(int)
-    parts = [slice(0, blocks)] + [slice(edges[i], edges[i + 2]) for i in range(SECTIONS)]
+    # Halves of sections; each section is two of them.
+    starts = np.linspace(0, straight.shape[1], SECTIONS + 2).astype(int)[:-1]
+    sums = np.add.reduceat(straight, starts, axis=1, dtype=np.float64)
+    counts = np.add.reduceat(known.astype(np.float32), starts, axis=1, dtype=np.float64)
+    sizes = np.diff(np.append(starts, straight.shape[1]))
+    parts = [slice(None)] + [slice(i, i + 2) for i in range(SECTIONS)]
     found: list[Candidate] = []
     for part in parts:
-        level, noise = _collapsed(straight[:, part], variance[:, part], known[:, part])
+        level, noise = _collapsed(sums[:, part], counts[:, part], int(sizes[part].sum()), strips)
         for one in _peaks(middle, level, noise, settings):
             if all(abs(one.row - other.row) > SAME * max(one.width, other.width) for other in found):
                 found.append(one)
     return tuple(sorted(found, key=lambda one: one.row))
 
 
-def _collapsed(
-    values: NDArray[np.float32], variance: NDArray[np.float32], known: NDArray[np.bool_]
-) -> tuple[Array, Array]:
+def _collapsed(sums: Array, counts: Array, size: int, strips: Strips) -> tuple[Array, Array]:
     """Mean light per row and its standard error; NaN where less than a quarter of the blocks see it."""
-    count = known.sum(axis=1)
-    enough = count >= max(0.25 * values.shape[1], 4)
-    safe = np.maximum(count, 1)
-    mean = values.sum(axis=1, dtype=np.float64) / safe
-    # Values far above their row are hot columns that have outvoted their block.
-    spread = np.sqrt(np.maximum((known * (values - mean[:, None]) ** 2).sum(axis=1, dtype=np.float64) / safe, 0))
-    kept = known & (np.abs(values - mean[:, None]) <= 4 * spread[:, None] + 1e-30)
-    count = np.maximum(kept.sum(axis=1), 1)
-    mean = (values * kept).sum(axis=1, dtype=np.float64) / count
-    error = np.sqrt((variance * kept).sum(axis=1, dtype=np.float64)) / count
-    return np.where(enough, mean, np.nan), np.where(enough, error, np.nan)
+    count = counts.sum(axis=1)
+    enough = count >= max(0.25 * size, 4)
+    level = sums.sum(axis=1) / np.maximum(count, 1)
+    error = np.sqrt(pixel_variance(level, strips.noise) * median_variance(strips.width) / np.maximum(count, 1))
+    return np.where(enough, level, np.nan), np.where(enough, error, np.nan)
 
 
 def _peaks(middle: Array, level: Array, noise: Array, settings: LocateSettings) -> list[Candidate]:

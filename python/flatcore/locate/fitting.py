@@ -78,6 +78,13 @@ def fit_traces(
     return Fits(coefficients, used, rms, error)
 
 
+def fit_shifts(scaled: Array, shifts: Array, errors: Array, degree: int, clip: float) -> Array:
+    """Chebyshev coefficients of smooth shifts through rough ones, none where nothing is known; traces by terms."""
+    basis = chebyshev.chebvander(scaled, degree)
+    hold = 0.1 * (1 + np.arange(degree + 1.0)) ** 2
+    return _fit(basis, shifts, errors, np.zeros((len(shifts), degree + 1)), hold, clip)[0]
+
+
 def _fit(
     basis: Array, rows: Array, errors: Array, expected: Array, hold: Array, clip: float
 ) -> tuple[Array, NDArray[np.bool_], Array]:

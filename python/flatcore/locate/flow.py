@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 
 # Rows of a window, and blocks whose correlations are added.
 CELL_ROWS, CELL_BLOCKS = 40, 8
+# Of more blocks than twice these only a part is looked at.
+MOST_BLOCKS = 128
 # Shares of the half-width up to which the field is refined, one after the other, and degrees along it: what a short
 # piece does not tell must not be carried outwards.
 REACHES = ((0.3, 1), (0.5, 2), (0.8, 3), (1.0, 4))
@@ -121,11 +123,13 @@ def _slopes(light: NDArray[np.float32], columns: Array, max_slope: float) -> tup
     rows, blocks = smooth.shape
     step = float(np.median(np.diff(columns)))
     most = int(np.ceil(max_slope * step)) + 1
-    left, right = smooth[:, :-1], smooth[:, 1:]
-    lag, weight = _peaks(_correlations(left, right, most, CELL_BLOCKS), most)
+    # Of many blocks every second or third pair is enough.
+    pairs = np.arange(0, blocks - 1, max(blocks // MOST_BLOCKS, 1))
+    lag, weight = _peaks(_correlations(smooth[:, pairs], smooth[:, pairs + 1], most, CELL_BLOCKS), most)
     y = (np.arange(lag.shape[0]) + 0.5) * CELL_ROWS
-    first = np.arange(0, blocks - 1, CELL_BLOCKS)
-    x = np.array([(columns[i] + columns[min(i + CELL_BLOCKS, blocks - 1)]) / 2 for i in first])
+    middles = 0.5 * (columns[pairs] + columns[pairs + 1])
+    starts = np.arange(0, len(pairs), CELL_BLOCKS)
+    x = np.add.reduceat(middles, starts) / np.diff(np.append(starts, len(pairs)))
     xx, yy = np.meshgrid(x, np.minimum(y, rows - 1))
     slope = lag / step
     weight = np.where(np.abs(slope) <= max_slope, weight, 0.0)
@@ -206,8 +210,8 @@ def middle_rows(field: Field, columns: Array) -> Array:
 def _refined(field: Field, light: NDArray[np.float32], strips: Strips, reach: float, degree: int) -> Field:
     """Measure what the field misses up to a share of the half-width, and take it in."""
     u = field.u(strips.columns)
-    use = np.abs(u) <= reach + 0.02
-    inner = np.abs(u[use]) <= max(reach - 0.15, 0.12) if reach < 1 else np.ones(int(use.sum()), bool)
+    use = np.flatnonzero(np.abs(u) <= reach + 0.02)[:: max(len(u) // MOST_BLOCKS, 1)]
+    inner = np.abs(u[use]) <= max(reach - 0.15, 0.12) if reach < 1 else np.ones(len(use), bool)
     middle = middle_rows(field, strips.columns[use])
     straight, known = straightened(light[:, use], strips.good[:, use], field.rows(middle, strips.columns[use]))
     template = straight[:, inner].sum(axis=1, dtype=np.float64) / np.maximum(known[:, inner].sum(axis=1), 1)
@@ -259,10 +263,3 @@ def robust_solve(basis: Array, values: Array, weight: Array, hold: Array, rounds
         scale = max(1.4826 * weighted_median(away, weight), 1e-3)
         robust = 1 / (1 + (away / (2 * scale)) ** 2)
     return found
-
-
-def robust_polynomial(u: Array, values: Array, weight: Array, degree: int) -> Array:
-    """Chebyshev coefficients of a polynomial through values; 0 where there are too few."""
-    weight = np.where(np.isfinite(values), weight, 0.0)
-    basis = chebyshev.chebvander(u, degree)
-    return robust_solve(basis, np.nan_to_num(values), weight, 1e-3 * (1 + np.arange(degree + 1.0)) ** 2)

@@ -18,8 +18,8 @@ from flatcore.locate.extent import (
 )
 from flatcore.locate.fibers import assign
 from flatcore.locate.finding import find_candidates
-from flatcore.locate.fitting import Fits, fit_traces
-from flatcore.locate.flow import find_field, robust_polynomial
+from flatcore.locate.fitting import Fits, fit_shifts, fit_traces
+from flatcore.locate.flow import find_field
 from flatcore.locate.following import Points, Profiles, coarse_shifts, mean_profiles, measure, straighten_strips
 from flatcore.locate.results import Located, Trace
 from flatcore.locate.settings import LocateSettings
@@ -31,6 +31,10 @@ Array = NDArray[np.float64]
 SAME = 0.5
 # Strips narrower than this share of what is usual are no orders.
 LEAST_WIDTH = 0.4
+# Times strips are followed anew after some were dropped.
+ROUNDS = 4
+# Correlation of a block with its strip's profile from which on it tells a shift.
+LEAST_ALIKE = 0.3
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,13 @@ def locate(
     rows = field.rows(middle, columns)
     coefficients = chebyshev.chebfit(_scaled(columns, shape), rows.T, settings.degree).T
     followed = _follow(pixels, strips, coefficients, widths, settings, coarse=True)
-    for _ in range(3):
+    for _ in range(ROUNDS):
         kept = _acceptable(followed, strips, settings, shape)
         if not kept.any():
             return nothing
-        again = not kept.all()
-        followed = _follow(pixels, strips, followed.coefficients[kept], followed.widths[kept], settings, coarse=again)
-        if not again:
+        # Strips beside one that is dropped have more room to be seen in.
+        followed = _follow(pixels, strips, followed.coefficients[kept], followed.widths[kept], settings, coarse=False)
+        if kept.all():
             break
     return _numbered(followed, settings, shape)
 
@@ -137,19 +141,15 @@ def _follow(
     columns = _scaled(np.arange(shape[1], dtype=np.float64), shape)
     order = np.argsort(chebyshev.chebval(0.0, coefficients.T))
     coefficients, widths = coefficients[order], widths[order]
-    for round_ in range(3 if coarse else 2):
+    for is_coarse in (True, False) if coarse else (False,):
         rows = np.atleast_2d(chebyshev.chebval(columns, coefficients.T))
         profiles = straighten_strips(pixels, rows, widths, _block(shape[1]))
         scaled = _scaled(profiles.columns, shape)
         means = mean_profiles(profiles)
-        at = chebyshev.chebval(scaled, coefficients.T)
-        if coarse and round_ == 0:
-            most = np.clip(np.minimum(-profiles.reach[:, 0], profiles.reach[:, 1]) * 0.8, 1, 12).astype(int)
-            shifts, alike = coarse_shifts(profiles, means, most)
-            for i in range(len(coefficients)):
-                correction = robust_polynomial(scaled, shifts[i], alike[i] ** 4 * (alike[i] > 0.3), settings.degree)
-                coefficients[i] = coefficients[i] + correction
+        if is_coarse:
+            coefficients = coefficients + _coarse(profiles, means, scaled, settings)
             continue
+        at = chebyshev.chebval(scaled, coefficients.T)
         points = measure(profiles, means, strips.noise)
         extents = [measure_extent(profiles.offsets, mean, settings) for mean in means]
         centre = np.array([one.centre for one in extents])
@@ -164,6 +164,15 @@ def _follow(
         coefficients = fits.coefficients
     snr = column_snr(profiles, means, points, strips.noise)
     return _Followed(coefficients, widths, fits, profiles, means, points, snr)
+
+
+def _coarse(profiles: Profiles, means: Array, scaled: Array, settings: LocateSettings) -> Array:
+    """Corrections of traces, from whole-pixel shifts."""
+    most = np.clip(np.minimum(-profiles.reach[:, 0], profiles.reach[:, 1]) * 0.8, 1, 12).astype(int)
+    shifts, alike = coarse_shifts(profiles, means, most)
+    # What is hardly alike is hardly known.
+    errors = np.where(alike > LEAST_ALIKE, 0.5 / np.maximum(alike, LEAST_ALIKE) ** 3, np.nan)
+    return fit_shifts(scaled, shifts, errors, settings.degree, settings.clip)
 
 
 def _lit(followed: _Followed) -> NDArray[np.bool_]:
@@ -224,7 +233,7 @@ def _numbered(followed: _Followed, settings: LocateSettings, shape: tuple[int, i
     traces = []
     for rank, i in enumerate(order):
         extent = measure_extent(profiles.offsets, followed.means[i], settings)
-        where, widths = widths_along(profiles, points, scaled, int(i), settings)
+        where, widths = widths_along(profiles, points, scaled, int(i))
         typical = float(np.median(widths)) if len(widths) else extent.fwhm
         first, last, _ = lit_columns(lit[i], profiles.columns, profiles.width, columns)
         traces.append(

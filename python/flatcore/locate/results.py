@@ -62,6 +62,11 @@ class Trace:
     fiber: int
 
     @property
+    def middle(self) -> float:
+        """Row in the middle of the columns."""
+        return float(chebyshev.chebval(0.0, self.coefficients))
+
+    @property
     def complete(self) -> bool:
         """Whether no edge of the detector cuts it off."""
         return "edge" not in self.ends

@@ -117,7 +117,7 @@ def noise_line(
     if level.size < 64:
         level_off = max(float(np.mean(square)) if square.size else 1.0, 1e-30)
         return level_off, 0.0, level_off
-    step = max(level.size // 200_000, 1)
+    step = max(level.size // 50_000, 1)
     order = np.argsort(level[::step], kind="stable")
     bins = np.array_split(order, 40)
     x = np.array([np.median(level[::step][part]) for part in bins], dtype=float)
