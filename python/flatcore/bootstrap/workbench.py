@@ -160,12 +160,13 @@ class Workbench:
         with self.light.clock.stage("locate"):
             for lamp in self.lamps:
                 settings = self._settings_for(lamp)
+                first = self.light.inputs.main[lamp.dprtype].frames[0].path
                 try:
                     found[lamp.dprtype] = locate(flats[lamp.dprtype], settings)
                 except ValueError as error:
-                    raise InputError(
-                        f"{self.light.inputs.main[lamp.dprtype].frames[0].path} and others: {error}"
-                    ) from error
+                    raise InputError(f"{first} and those like it: {error}") from error
+                if not found[lamp.dprtype].traces:
+                    raise InputError(f"{first} and those like it: no order was found")
         return found
 
     def _settings_for(self, lamp: Illumination) -> LocateSettings:
