@@ -106,7 +106,9 @@ def measure(seeds: Sequence[int], tell: Callable[[str], None] = print) -> list[O
         outcomes.append(outcome)
         missed = int((~outcome.found).sum())
         if missed or outcome.false.size:
-            tell(f"seed {seed}: {missed} of {len(outcome.found)} missed, {outcome.false.size} false; {outcome.geometry}")
+            tell(
+                f"seed {seed}: {missed} of {len(outcome.found)} missed, {outcome.false.size} false; {outcome.geometry}"
+            )
     return outcomes
 
 
@@ -172,7 +174,7 @@ def markdown(outcomes: Sequence[Outcome], seeds: Sequence[int]) -> str:
     return (
         f"Seeds {seeds[0]} to {seeds[-1]}; {seconds:.2f} s an image (median). A trace is asked for where it has a signal to "
         f"noise of {LEAST_SNR:g} per column or more somewhere, and of {LIT_SNR:g} or more over {LEAST_COLUMNS} columns at "
-        f"least (lit columns); where its centre is nearer than half a width to an edge of the detector, and in columns "
+        f"least (lit columns); where its centre is nearer than its width to an edge of the detector, and in columns "
         f"without value, it counts as dark. It is found where a located trace is within {NEAR_WIDTHS:g} of its width (or "
         f"{NEAR_PIXELS:g} px, if that is more), rms over all its lit columns. A located trace is false where no true one, "
         f"however faint, is within {FALSE_WIDTHS:g} of a width, rms over the columns it was followed; false ones brighter "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 LEAST_SNR, LEAST_COLUMNS, LIT_SNR = 10.0, 128, 3.0
 # Rows by which an order may run over an edge and still be centred on the detector: its centre must be this far in, in
 # widths at half maximum.
-EDGE_WIDTHS = 0.5
+EDGE_WIDTHS = 1.0
 LEAST_SPACING, LEAST_GAP = 12.0, 5.2
 SUBPIXELS = np.array([-1 / 3, 0.0, 1 / 3])
 
@@ -196,7 +196,9 @@ def _light(
     if rng.random() < 0.15 and geometry.orders > 6:
         # An order without light in the middle shifts nothing.
         bright[int(rng.integers(2, geometry.orders - 2))] = 0.0
-    flux = (bright[order] * share[fiber])[:, None] * np.sinc((u[None, :] - drift * across[order][:, None]) / blaze_width) ** 2
+    flux = (bright[order] * share[fiber])[:, None] * np.sinc(
+        (u[None, :] - drift * across[order][:, None]) / blaze_width
+    ) ** 2
     width = geometry.fwhm * (1 + rng.uniform(-0.15, 0.15) * u[None, :]) * np.ones((len(order), 1))
     dips = rng.uniform(0.0, 0.25)
     light = np.zeros((rows, columns))

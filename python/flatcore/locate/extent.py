@@ -92,10 +92,10 @@ def widths_along(profiles: Profiles, points: Points, scaled: Array, index: int) 
     where, found = [], []
     lit = points.height[index] > LIT_SIGMAS * points.height_error[index]
     for part in np.array_split(np.arange(blocks), min(PIECES, blocks)):
-        part = part[lit[part]]
-        if part.size < 2:
+        seen = part[lit[part]]
+        if seen.size < 2:
             continue
-        strip = profiles.values[index][part, own].astype(np.float64)
+        strip = profiles.values[index][seen, own].astype(np.float64)
         strip = strip[np.isfinite(strip).all(axis=1)]
         if len(strip) < 2:
             continue
@@ -105,7 +105,7 @@ def widths_along(profiles: Profiles, points: Points, scaled: Array, index: int) 
             continue
         lit_half = np.flatnonzero(mean >= 0.5 * top)
         low, high = _crossing(profiles.offsets[own], mean / top, lit_half, 0.5)
-        where.append(float(scaled[part].mean()))
+        where.append(float(scaled[seen].mean()))
         found.append(high - low)
     return np.array(where), np.array(found)
 
@@ -116,9 +116,9 @@ def above_base(profile: Array, sloped: bool) -> Array:
     ends = max(size // 10, 1)
     left, right = profile[:ends].mean(), profile[-ends:].mean()
     if not sloped:
-        return profile - min(left, right)
+        return np.asarray(profile - min(left, right))
     start = (ends - 1) / 2
-    return profile - np.interp(np.arange(size), [start, start + max(size - ends, 1)], [left, right])
+    return np.asarray(profile - np.interp(np.arange(size), [start, start + max(size - ends, 1)], [left, right]))
 
 
 def width_polynomial(where: Array, widths: Array, typical: float) -> Array:

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 # Sections into which the dispersion is cut, besides the whole: what is lit only in a part stands out there.
 SECTIONS = 7
 # Smoothing across, as a share of the width of a strip.
-SMOOTHING = 0.2
+SMOOTHING = 0.12
 # Strips closer than this share of their width are the same one.
 SAME = 0.6
 
@@ -76,7 +76,7 @@ def _peaks(middle: Array, level: Array, noise: Array, settings: LocateSettings) 
     noise = np.interp(np.arange(len(noise)), np.flatnonzero(inside), noise[inside])
     width, found = 3.0, []
     for _ in range(3):
-        sigma = max(SMOOTHING * width, 0.5)
+        sigma = SMOOTHING * width
         found = _stand_out(level, noise, sigma, settings)
         if not found:
             # Wide faint strips show only when more rows are taken together.
@@ -144,7 +144,8 @@ def _half_width(above: Array, peak: int, first: int, last: int) -> float:
 def _base(smooth: Array) -> Array:
     """Level between the strips: the running minimum, opened and smoothed."""
     low = ndimage.minimum_filter1d(smooth, LOCAL_ROWS, mode="nearest")
-    return np.minimum(ndimage.uniform_filter1d(ndimage.maximum_filter1d(low, LOCAL_ROWS), LOCAL_ROWS), smooth)
+    opened = ndimage.uniform_filter1d(ndimage.maximum_filter1d(low, LOCAL_ROWS), LOCAL_ROWS)
+    return np.asarray(np.minimum(opened, smooth))
 
 
 def _separate(smooth: Array, base: Array, at: NDArray[np.int_], merge: float) -> NDArray[np.bool_]:

@@ -42,9 +42,7 @@ class Fits:
     error: Array
 
 
-def fit_traces(
-    scaled: Array, rows: Array, errors: Array, start: Array, clip: float, *, shared: bool = True
-) -> Fits:
+def fit_traces(scaled: Array, rows: Array, errors: Array, start: Array, clip: float, *, shared: bool = True) -> Fits:
     """Fit all traces.
 
     Parameters
@@ -61,7 +59,7 @@ def fit_traces(
         Hold each trace's coefficients to what the others say: one trace is much like the next.
     """
     count, terms = start.shape
-    basis = chebyshev.chebvander(scaled, terms - 1)
+    basis = np.asarray(chebyshev.chebvander(scaled, terms - 1), dtype=np.float64)
     far = np.full(terms, 1e-8)
     expected, hold = start, np.array([1e-8, *np.full(terms - 1, 1 / ALONE**2)])
     if shared and count >= FEW:
@@ -80,12 +78,12 @@ def fit_traces(
 
 def fit_shifts(scaled: Array, shifts: Array, errors: Array, degree: int, clip: float) -> Array:
     """Chebyshev coefficients of smooth shifts through rough ones, none where nothing is known; traces by terms."""
-    basis = chebyshev.chebvander(scaled, degree)
+    basis = np.asarray(chebyshev.chebvander(scaled, degree), dtype=np.float64)
     hold = 0.1 * (1 + np.arange(degree + 1.0)) ** 2
     return _fit(basis, shifts, errors, np.zeros((len(shifts), degree + 1)), hold, clip)[0]
 
 
-def _fit(
+def _fit(  # noqa: PLR0917 - a problem of least squares has so many parts
     basis: Array, rows: Array, errors: Array, expected: Array, hold: Array, clip: float
 ) -> tuple[Array, NDArray[np.bool_], Array]:
     """Weighted least squares of all traces towards expected coefficients; outlying points are left out.
@@ -109,7 +107,7 @@ def _fit(
         if (kept == used).all():
             break
         used = kept
-    return found, used, np.linalg.inv(normal)
+    return np.asarray(found, dtype=np.float64), used, np.asarray(np.linalg.inv(normal), dtype=np.float64)
 
 
 def _medians(values: Array, used: NDArray[np.bool_]) -> Array:
@@ -121,7 +119,7 @@ def _medians(values: Array, used: NDArray[np.bool_]) -> Array:
 
 
 def _neighbours(start: Array, free: Array, covariances: Array) -> tuple[Array, Array]:
-    """Coefficients as smooth functions of the row in the middle, and the usual scatter around them (without the 0th)."""
+    """Coefficients as smooth functions of the middle row, and the usual scatter around them, from the 1st on."""
     count, terms = free.shape
     place = start @ chebyshev.chebvander(np.zeros(1), terms - 1)[0]
     spread = max(float(np.ptp(place)), 1.0)

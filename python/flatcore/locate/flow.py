@@ -149,10 +149,10 @@ def _shifted(image: NDArray[np.float32], lag: int) -> NDArray[np.float32]:
 
 
 def _cells(image: NDArray[np.float32], blocks: int = CELL_BLOCKS) -> Array:
-    """Sums over windows of rows, which fade into one another, and blocks."""
+    """Add over windows of rows, which fade into one another, and over blocks."""
     rows = np.add.reduceat(image, np.arange(0, image.shape[0], CELL_ROWS), axis=0, dtype=np.float64)
     cells = np.add.reduceat(rows, np.arange(0, image.shape[1], blocks), axis=1)
-    return ndimage.convolve1d(cells, [0.5, 1.0, 0.5], axis=0, mode="constant")
+    return np.asarray(ndimage.convolve1d(cells, [0.5, 1.0, 0.5], axis=0, mode="constant"))
 
 
 def _correlations(left: NDArray[np.float32], right: NDArray[np.float32], most: int, blocks: int) -> Array:
@@ -254,11 +254,11 @@ def robust_solve(basis: Array, values: Array, weight: Array, hold: Array, rounds
     basis, values, weight = basis[used], values[used], weight[used]
     weight = np.minimum(weight / np.percentile(weight, 95), 1.0)
     robust = np.ones_like(values)
-    found = np.zeros(basis.shape[1])
+    found: Array = np.zeros(basis.shape[1])
     for _ in range(rounds):
         w = weight * robust
         normal = basis.T @ (w[:, None] * basis) + np.diag(hold * w.sum())
-        found = np.linalg.solve(normal, basis.T @ (w * values))
+        found = np.asarray(np.linalg.solve(normal, basis.T @ (w * values)), dtype=np.float64)
         away = np.abs(values - basis @ found)
         scale = max(1.4826 * weighted_median(away, weight), 1e-3)
         robust = 1 / (1 + (away / (2 * scale)) ** 2)

@@ -18,6 +18,8 @@ REACH = 1.6
 BESIDE = 2.0
 # A strip that reaches this share of that to both sides is alone.
 ALONE = 0.75
+# At an edge of the image strips reach as far as this percentile of their columns has room, and so many widths at least.
+EDGE_PERCENT, EDGE_REACH = 30.0, 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,7 @@ def straighten_strips(image: NDArray[np.float32], rows: Array, widths: Array, bl
         below[1:] = np.maximum(below[1:], -gap / 2)
         above[:-1] = np.minimum(above[:-1], gap / 2)
     alone = np.minimum(-below, above) >= ALONE * far
+    below, above = _on_image(rows, widths, below, above, image.shape[0])
     # A strip is never so narrow that its shift could not be told from its height.
     reach = np.stack([np.minimum(np.ceil(below), -2), np.maximum(np.floor(above), 2)], axis=1).astype(np.int64)
     half = int(np.abs(reach).max())
@@ -106,6 +109,21 @@ def straighten_strips(image: NDArray[np.float32], rows: Array, widths: Array, bl
     starts = np.arange(0, columns, block)
     middles = starts + (np.minimum(block, columns - starts) - 1) / 2
     return Profiles(values, np.arange(-half, half + 1.0), reach, alone, middles, block)
+
+
+def _on_image(rows: Array, widths: Array, below: Array, above: Array, count: int) -> tuple[Array, Array]:
+    """Let strips that run off the lower or upper edge reach no further than the image does over most of their columns.
+
+    Else not one of their blocks would be whole. What is left is no less than the width of the light.
+    """
+    below, above = below.copy(), above.copy()
+    for i, (row, width) in enumerate(zip(rows[:, :: max(rows.shape[1] // 256, 1)], widths, strict=True)):
+        seen = row[(row > 0.5 * width) & (row < count - 1 - 0.5 * width)]
+        if seen.size and (seen.min() < -below[i] or seen.max() > count - 1 - above[i]):
+            least = EDGE_REACH * width + 1
+            below[i] = -max(min(-below[i], float(np.percentile(seen, EDGE_PERCENT))), least)
+            above[i] = max(min(above[i], count - 1 - float(np.percentile(seen, 100 - EDGE_PERCENT))), least)
+    return below, above
 
 
 def mean_profiles(profiles: Profiles) -> Array:

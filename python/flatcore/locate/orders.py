@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from flatcore.locate.extent import (
-    LIT_SIGMAS,
-    column_snr,
-    lit_columns,
-    measure_extent,
-    width_polynomial,
-    widths_along,
-)
+from flatcore.locate.choosing import acceptable, peak_snr
+from flatcore.locate.extent import lit_columns, measure_extent, width_polynomial, widths_along
 from flatcore.locate.fibers import assign
 from flatcore.locate.finding import find_candidates
-from flatcore.locate.fitting import Fits, fit_shifts, fit_traces
 from flatcore.locate.flow import find_field
-from flatcore.locate.following import Points, Profiles, coarse_shifts, mean_profiles, measure, straighten_strips
 from flatcore.locate.results import Located, Trace
+from flatcore.locate.rounds import Followed, follow, scaled_columns
 from flatcore.locate.settings import LocateSettings
-from flatcore.locate.strips import Strips, bad_columns, make_strips, normalised
+from flatcore.locate.strips import bad_columns, make_strips, normalised
 
 Array = NDArray[np.float64]
 
-# Traces nearer to one another than this share of their width, over most of their columns, are one.
-SAME = 0.5
-# Strips narrower than this share of what is usual are no orders.
-LEAST_WIDTH = 0.4
 # Times strips are followed anew after some were dropped.
 ROUNDS = 4
-# Correlation of a block with its strip's profile from which on it tells a shift.
-LEAST_ALIKE = 0.3
-
-
-@dataclass(frozen=True)
-class _Followed:
-    """Strips after a round of following."""
-
-    coefficients: Array
-    widths: Array
-    fits: Fits
-    profiles: Profiles
-    means: Array
-    points: Points
-    snr: Array
 
 
 def locate(
@@ -61,8 +33,8 @@ def locate(
     Parameters
     ----------
     image
-        Rows by columns, any unit, float32; NaN for no value. Orders run roughly along the rows. The noise is measured on
-        the image itself, so neither gain nor read noise is asked for.
+        Rows by columns, any unit, float32; NaN for no value. Orders run roughly along the rows. The noise is measured
+        on the image itself, so neither gain nor read noise is asked for.
     settings
         Choices; the defaults suit most instruments.
     bad
@@ -91,16 +63,23 @@ def locate(
     middle = np.array([one.row for one in candidates])
     widths = np.array([max(one.width, 2.0) for one in candidates])
     rows = field.rows(middle, columns)
-    coefficients = chebyshev.chebfit(_scaled(columns, shape), rows.T, settings.degree).T
-    followed = _follow(pixels, strips, coefficients, widths, settings, coarse=True)
+    fitted = chebyshev.chebfit(scaled_columns(columns, shape), rows.T, settings.degree)
+    coefficients = np.asarray(fitted.T, dtype=np.float64)
+    followed = follow(pixels, strips.noise, coefficients, widths, settings, coarse=True)
+    kept = acceptable(followed, settings, shape)
     for _ in range(ROUNDS):
-        kept = _acceptable(followed, strips, settings, shape)
         if not kept.any():
             return nothing
-        # Strips beside one that is dropped have more room to be seen in.
-        followed = _follow(pixels, strips, followed.coefficients[kept], followed.widths[kept], settings, coarse=False)
+        # Strips beside one that was dropped have more room to be seen in.
+        followed = follow(
+            pixels, strips.noise, followed.coefficients[kept], followed.widths[kept], settings, coarse=False
+        )
+        kept = acceptable(followed, settings, shape)
         if kept.all():
             break
+    if not kept.any():
+        return nothing
+    followed = followed.only(kept)
     return _numbered(followed, settings, shape)
 
 
@@ -117,117 +96,14 @@ def _prepared(image: NDArray[np.float32], bad: NDArray[np.bool_] | None) -> NDAr
     return pixels
 
 
-def _scaled(columns: Array, shape: tuple[int, int]) -> Array:
-    """Columns from -1 to 1, as LOC files have them."""
-    return 2 * columns / shape[1] - 1
-
-
-def _block(columns: int) -> int:
-    """Columns of a block along which points are measured: some 200 points a trace."""
-    return int(np.clip(round(columns / 256), 6, 32))
-
-
-def _follow(
-    pixels: NDArray[np.float32],
-    strips: Strips,
-    coefficients: Array,
-    widths: Array,
-    settings: LocateSettings,
-    *,
-    coarse: bool,
-) -> _Followed:
-    """Follow strips from traces that are nearly right: first in whole pixels if asked, then exactly, twice."""
-    shape = pixels.shape
-    columns = _scaled(np.arange(shape[1], dtype=np.float64), shape)
-    order = np.argsort(chebyshev.chebval(0.0, coefficients.T))
-    coefficients, widths = coefficients[order], widths[order]
-    for is_coarse in (True, False) if coarse else (False,):
-        rows = np.atleast_2d(chebyshev.chebval(columns, coefficients.T))
-        profiles = straighten_strips(pixels, rows, widths, _block(shape[1]))
-        scaled = _scaled(profiles.columns, shape)
-        means = mean_profiles(profiles)
-        if is_coarse:
-            coefficients = coefficients + _coarse(profiles, means, scaled, settings)
-            continue
-        at = chebyshev.chebval(scaled, coefficients.T)
-        points = measure(profiles, means, strips.noise)
-        extents = [measure_extent(profiles.offsets, mean, settings) for mean in means]
-        centre = np.array([one.centre for one in extents])
-        widths = np.array([one.fwhm if np.isfinite(one.fwhm) else old for one, old in zip(extents, widths, strict=True)])
-        usable = (
-            (points.height > LIT_SIGMAS * points.height_error)
-            & (np.abs(points.shift) < np.maximum(0.6 * widths, 1.5)[:, None])
-            & np.isfinite(centre)[:, None]
-        )
-        moved = np.where(usable, at + points.shift + np.nan_to_num(centre)[:, None], np.nan)
-        fits = fit_traces(scaled, moved, points.error, coefficients, settings.clip)
-        coefficients = fits.coefficients
-    snr = column_snr(profiles, means, points, strips.noise)
-    return _Followed(coefficients, widths, fits, profiles, means, points, snr)
-
-
-def _coarse(profiles: Profiles, means: Array, scaled: Array, settings: LocateSettings) -> Array:
-    """Corrections of traces, from whole-pixel shifts."""
-    most = np.clip(np.minimum(-profiles.reach[:, 0], profiles.reach[:, 1]) * 0.8, 1, 12).astype(int)
-    shifts, alike = coarse_shifts(profiles, means, most)
-    # What is hardly alike is hardly known.
-    errors = np.where(alike > LEAST_ALIKE, 0.5 / np.maximum(alike, LEAST_ALIKE) ** 3, np.nan)
-    return fit_shifts(scaled, shifts, errors, settings.degree, settings.clip)
-
-
-def _lit(followed: _Followed) -> NDArray[np.bool_]:
-    """Blocks in which a strip is seen."""
-    points = followed.points
-    with np.errstate(invalid="ignore"):
-        return np.asarray(points.height > LIT_SIGMAS * points.height_error)
-
-
-def _acceptable(
-    followed: _Followed, strips: Strips, settings: LocateSettings, shape: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Tell which strips are orders: bright enough, long enough, not too narrow, and none of them twice."""
-    lit = _lit(followed)
-    width = followed.profiles.width
-    least = settings.min_columns or max(shape[1] // 16, 4 * width)
-    long = np.array([lit_columns(one, followed.profiles.columns, width, shape[1])[2] for one in lit])
-    peak = peak_snr(followed.snr, lit)
-    kept = (long >= least) & (peak >= settings.min_snr) & (followed.fits.used.sum(axis=1) >= 4)
-    if kept.sum() > 4:
-        kept &= followed.widths > LEAST_WIDTH * np.median(followed.widths[kept])
-    return kept & ~_twice(followed, kept, lit, shape)
-
-
-def peak_snr(snr: Array, lit: NDArray[np.bool_]) -> Array:
-    """Signal to noise per column where strips are brightest: the 90th percentile of the lit blocks."""
-    return np.array([np.percentile(s[m], 90) if m.any() else 0.0 for s, m in zip(snr, lit, strict=True)])
-
-
-def _twice(
-    followed: _Followed, kept: NDArray[np.bool_], lit: NDArray[np.bool_], shape: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Tell which strips lie on another one that is seen better."""
-    rows = chebyshev.chebval(_scaled(followed.profiles.columns, shape), followed.coefficients.T)
-    score = np.where(lit, followed.snr, 0.0).sum(axis=1)
-    twice = np.zeros(len(rows), bool)
-    for i in np.flatnonzero(kept):
-        # Traces are sorted: only near ones can be the same.
-        for j in np.flatnonzero(kept):
-            if abs(int(i) - int(j)) > 3 or i == j or twice[i] or twice[j] or (score[i], -i) > (score[j], -j):
-                continue
-            apart = np.median(np.abs(rows[i] - rows[j])[lit[i]])
-            if apart < SAME * min(followed.widths[i], followed.widths[j]):
-                twice[i] = True
-    return twice
-
-
-def _numbered(followed: _Followed, settings: LocateSettings, shape: tuple[int, int]) -> Located:
+def _numbered(followed: Followed, settings: LocateSettings, shape: tuple[int, int]) -> Located:
     """Measure widths and windows, and number the traces by order and fibre."""
     columns = shape[1]
     profiles, points = followed.profiles, followed.points
-    scaled = _scaled(profiles.columns, shape)
-    at_middle = chebyshev.chebval(_scaled(np.array([columns // 2]), shape)[0], followed.coefficients.T)
+    scaled = scaled_columns(profiles.columns, shape)
+    at_middle = chebyshev.chebval(scaled_columns(np.array([columns // 2]), shape)[0], followed.coefficients.T)
     order = np.argsort(at_middle)
-    lit = _lit(followed)
+    lit = followed.lit
     peak = peak_snr(followed.snr, lit)
     pairing = assign(at_middle[order], settings.fibers or 1)
     traces = []
@@ -251,7 +127,7 @@ def _numbered(followed: _Followed, settings: LocateSettings, shape: tuple[int, i
                 below=_up(extent.below),
                 above=_up(extent.above),
                 peak_snr=float(peak[i]),
-                ends=_ends(followed.coefficients[i], first, last, extent.fwhm, profiles.width, shape),
+                ends=_ends(followed.coefficients[i], (first, last), extent.fwhm, profiles.width, shape),
                 order=int(pairing.order[rank]),
                 fiber=int(pairing.fiber[rank]),
             )
@@ -267,17 +143,17 @@ def _up(value: float) -> float:
 
 
 def _ends(
-    coefficients: Array, first: int, last: int, fwhm: float, width: int, shape: tuple[int, int]
+    coefficients: Array, followed: tuple[int, int], fwhm: float, width: int, shape: tuple[int, int]
 ) -> tuple[str, str]:
-    """What ends a trace on the left and on the right."""
+    """Say what ends a trace on the left and on the right."""
     names = []
-    for column, end in ((first, 0), (last, shape[1] - 1)):
+    for column, end in zip(followed, (0, shape[1] - 1), strict=True):
         if abs(column - end) <= 2 * width:
             names.append("detector")
             continue
         step = width if end else -width
         beyond = np.array([column, column + 2 * step, end], dtype=float)
-        rows = chebyshev.chebval(_scaled(beyond, shape), coefficients)
+        rows = chebyshev.chebval(scaled_columns(beyond, shape), coefficients)
         off = (rows < fwhm) | (rows > shape[0] - 1 - fwhm)
         names.append("edge" if off[:2].any() else "faint")
     return names[0], names[1]

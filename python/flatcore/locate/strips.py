@@ -98,7 +98,7 @@ def bad_columns(image: NDArray[np.float32]) -> NDArray[np.bool_]:
         least = COLUMN_CONTRAST * float(np.median(spans[-1] - spans[0]))
         for away, usual in levels:
             bad |= (away > COLUMN_SIGMAS * 1.4826 * usual) & (away > least)
-    return bad
+    return np.asarray(bad)
 
 
 def median_variance(count: int) -> float:
@@ -106,9 +106,7 @@ def median_variance(count: int) -> float:
     return float(np.pi / (2 * count + 4 - np.pi))
 
 
-def noise_line(
-    values: NDArray[np.float32], noise: NDArray[np.float32], good: NDArray[np.bool_]
-) -> NoiseLine:
+def noise_line(values: NDArray[np.float32], noise: NDArray[np.float32], good: NDArray[np.bool_]) -> NoiseLine:
     """Variance of a pixel as a straight line in its level: that of the dark, its growth, and the least there is.
 
     Measured from the differences of neighbouring columns, in bins of equally many pixels by level.

@@ -150,7 +150,7 @@ def _draw_trace(axes: Axes, trace: Trace, colour: str, shape: tuple[int, ...]) -
 
 
 def _number(axes: Axes, traces: Sequence[Trace], shape: tuple[int, ...]) -> None:
-    """Number the orders on the left, as many as there is room for."""
+    """Write the numbers of the orders on the left, as many as there is room for."""
     orders = sorted({trace.order for trace in traces})
     place = {order: np.mean([t.middle for t in traces if t.order == order]) for order in orders}
     points = axes.bbox.height / axes.figure.dpi * 72 / shape[0]
@@ -180,7 +180,8 @@ def _label(image: Axes, beside: Sequence[Axes], shape: tuple[int, ...]) -> None:
         axes.tick_params(labelleft=False)
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
-    beside[0].set_xlim(0, None)
+    widths = np.concatenate([line.get_xdata() for line in beside[0].lines])
+    beside[0].set_xlim(0, 1.15 * float(np.nanmax(np.asarray(widths, dtype=float))))
     for axes in beside[1:]:
-        values = np.concatenate([line.get_xdata() for line in axes.lines])  # type: ignore[arg-type]
+        values = np.concatenate([line.get_xdata() for line in axes.lines])
         style.log_axis(axes, "x", np.asarray(values, dtype=float))
