@@ -6,6 +6,8 @@ use rayon::prelude::*;
 
 /// Share of the blocks, the brightest, that are no part of a mean profile: something has hit them.
 const BRIGHTEST: f64 = 0.02;
+/// A block is no part of it either whose squared distance from the first mean is so many times the median.
+const FAR: f64 = 16.0;
 /// A block counts where at least this share of the profile's slopes is seen.
 const LEAST_SEEN: f64 = 0.8;
 /// Heights below this share of a block's largest value are none.
@@ -91,15 +93,38 @@ fn mean_profile(blocks: ArrayView2<'_, f32>, (first, last): Reach, sloped: bool)
     let mut heights: Vec<f64> = whole.iter().map(|(height, _)| *height).collect();
     heights.sort_unstable_by(f64::total_cmp);
     let limit = heights[((1.0 - BRIGHTEST) * (heights.len() - 1) as f64).floor() as usize];
-    for (_, own) in whole.iter().filter(|(height, _)| *height <= limit) {
-        for (sum, value) in mean.iter_mut().zip(own) {
-            *sum += value;
-        }
-    }
+    whole.retain(|(height, _)| *height <= limit);
+    add_up(&whole, &mut mean);
+    // Blocks that look otherwise than most have been hit, too.
+    let mut away: Vec<f64> = whole.iter().map(|(_, own)| distance(own, &mean)).collect();
+    let found = away.clone();
+    away.sort_unstable_by(f64::total_cmp);
+    let limit = FAR * away[(away.len() - 1) / 2];
+    let mut distances = found.into_iter();
+    whole.retain(|_| distances.next().is_some_and(|distance| distance <= limit));
+    add_up(&whole, &mut mean);
     take_base(&mut mean, sloped);
     let top = mean.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     mean.iter_mut().for_each(|value| *value = if top > 0.0 { *value / top } else { 0.0 });
     mean
+}
+
+/// Sum of profiles.
+fn add_up(blocks: &[(f64, Vec<f64>)], sum: &mut [f64]) {
+    sum.fill(0.0);
+    for (_, own) in blocks {
+        for (sum, value) in sum.iter_mut().zip(own) {
+            *sum += value;
+        }
+    }
+}
+
+/// Sum of squares of what a profile is away from a mean one, scaled to it.
+fn distance(own: &[f64], mean: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let norm = dot(mean, mean);
+    let scale = if norm > 0.0 { dot(own, mean) / norm } else { 0.0 };
+    own.iter().zip(mean).map(|(value, expected)| (value - scale * expected).powi(2)).sum()
 }
 
 /// Whole-pixel shift, up to `most` of each strip, at which each block is most like its strip's mean profile, and how

@@ -78,7 +78,12 @@ def mean_profiles(profiles, reach, sloped):
             continue
         heights = np.array([block.sum() for block in blocks])
         limit = np.sort(heights)[int(np.floor(0.98 * (len(heights) - 1)))]
-        mean = np.sum([block for block, height in zip(blocks, heights, strict=True) if height <= limit], axis=0)
+        blocks = np.array(blocks)[heights <= limit]
+        mean = blocks.sum(axis=0)
+        norm = mean @ mean
+        scale = blocks @ mean / norm if norm > 0 else np.zeros(len(blocks))
+        away = np.sum((blocks - scale[:, None] * mean) ** 2, axis=1)
+        mean = blocks[away <= 16 * np.sort(away)[(len(away) - 1) // 2]].sum(axis=0)
         mean = mean - _base(mean, sloped[i])
         if mean.max() > 0:
             means[i, own] = mean / mean.max()

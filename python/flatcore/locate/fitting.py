@@ -18,6 +18,8 @@ LEAST_SCATTER = 0.03
 # Below so many traces each stands alone, and its coefficients may differ from the field's by so much [pixels].
 FEW, ALONE = 4, 3.0
 ROUNDS = 8
+# No point has an error below this share of what is usual for its trace.
+CERTAIN = 0.3
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def _fit(  # noqa: PLR0917 - a problem of least squares has so many parts
     rows, variance = np.where(known, rows, 0.0), np.where(known, errors**2 + LEAST_ERROR**2, 1.0)
     products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
     terms = basis.shape[1]
+    # A point that something has hit says that it is certain: none is taken to be much more so than most.
+    variance = np.maximum(variance, (CERTAIN**2 * _medians(variance, known))[:, None])
     used = known
     for _ in range(ROUNDS):
         weight = used / variance

@@ -109,6 +109,8 @@ class Located:
     def rows(self) -> NDArray[np.float64]:
         """Give the row of every trace at every column."""
         columns = self.shape[1]
+        if not self.traces:
+            return np.empty((0, columns))
         scaled = 2 * np.arange(columns) / columns - 1
         return np.atleast_2d(chebyshev.chebval(scaled, self.coefficients.T))
 

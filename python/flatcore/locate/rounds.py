@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from flatcore.locate.extent import LIT_SIGMAS, column_snr, measure_extent
 from flatcore.locate.fitting import Fits, fit_shifts, fit_traces
@@ -18,6 +19,8 @@ Array = NDArray[np.float64]
 
 # Correlation of a block with its strip's profile from which on it tells a shift.
 LEAST_ALIKE = 0.3
+# A block is hit where it is so many times as bright as this many blocks around it.
+HIT_RATIO, HIT_BLOCKS = 3.0, 11
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +109,21 @@ def follow(
             (points.height > LIT_SIGMAS * points.height_error)
             & (np.abs(points.shift) < np.maximum(0.6 * widths, 1.5)[:, None])
             & np.isfinite(centre)[:, None]
+            & ~_hit(points.height)
         )
         moved = np.where(usable, at + points.shift + np.nan_to_num(centre)[:, None], np.nan)
         fits = fit_traces(scaled, moved, points.error, coefficients, settings.clip)
         coefficients = fits.coefficients
     snr = column_snr(profiles, means, points, noise)
     return Followed(coefficients, widths, fits, profiles, means, points, snr)
+
+
+def _hit(height: Array) -> NDArray[np.bool_]:
+    """Tell blocks that are far brighter than those around them: hot pixels and cosmic rays."""
+    known = np.where(np.isfinite(height), np.maximum(height, 0.0), 0.0)
+    around = ndimage.median_filter(known, size=(1, HIT_BLOCKS), mode="nearest")
+    usual = np.median(known, axis=1, keepdims=True)
+    return np.asarray(known > HIT_RATIO * np.maximum(around, 0.2 * usual))
 
 
 def _coarse(profiles: Profiles, means: Array, scaled: Array, settings: LocateSettings) -> Array:
