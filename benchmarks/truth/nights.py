@@ -20,8 +20,8 @@ from flatcore.flat import make_flat
 from flatcore.frames import exposure_of
 from flatcore.images import Image, Transform
 from flatcore.instrument import Profile
+from flatcore.measure import LEAST_COVERAGE
 from flatcore.night import prepared
-from flatcore.recipe import LEAST_COVERAGE
 from flatcore.request import NightRequest
 from flatcore.settings import BlazeSettings, CombineSettings, ExtractSettings, FlatSettings, Settings
 from flatcore.simulate import SimulationOptions, detector, simulate_night
@@ -91,7 +91,7 @@ def simulated_pair(folder: Path, seed: int, frames: int = FRAMES, instrument: st
     some = next(iter(quiet.values()))
     scene = make_scene(options)
     light = scene.lit_light()
-    response = detector.make_pixels(options.profile.detector, options.bad_pixels, seed).response
+    response = detector.make_pixels(options.profile.detector, options.simulated, options.bad_pixels, seed).response
     with np.load(roots[False] / "truth" / f"{options.obs_dir}.npz") as stored:
         truth = {name: stored[name] for name in stored.files}
     lit, even = (_of(image, some, geometry.transform) for image in (light * response, light))

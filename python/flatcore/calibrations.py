@@ -20,7 +20,7 @@ from flatcore.results import ChosenCalibration
 from flatcore.settings import CalibrationSettings, Settings
 
 if TYPE_CHECKING:
-    from flatcore.caldb import CalibrationDatabase
+    from flatcore.caldb import CalibrationSource
 
 Need = tuple[str, str]
 
@@ -67,7 +67,7 @@ def needs(profile: Profile, settings: Settings, fibers: tuple[str, ...]) -> list
 
 def choose(
     wanted: list[Need],
-    database: CalibrationDatabase,
+    database: CalibrationSource,
     mjd_mid: float,
     settings: CalibrationSettings,
     named: Mapping[str, Path] | None = None,
@@ -111,7 +111,7 @@ def _named(key: str, path: Path, fibers: list[str]) -> dict[Need, ChosenCalibrat
 
 
 def _from_database(
-    key: str, fiber: str, database: CalibrationDatabase, mjd_mid: float, settings: CalibrationSettings
+    key: str, fiber: str, database: CalibrationSource, mjd_mid: float, settings: CalibrationSettings
 ) -> ChosenCalibration:
     unixtime = unix_of_mjd(mjd_mid)
     record = database.choose(key, fiber, unixtime, mode=settings.choice, max_age_days=settings.max_age_days)

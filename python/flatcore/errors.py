@@ -23,6 +23,10 @@ class InputError(FlatcoreError):
     exit_status = 3
 
 
+class BusyError(InputError):
+    """Another run holds what this one needs; later it may not."""
+
+
 class CalibrationError(FlatcoreError):
     """A calibration is missing, too old or of the wrong kind."""
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -22,13 +19,16 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.errors import InputError
+from flatcore.unpacking import gunzipped, untiled
 
 __all__ = [
     "FITS_SUFFIXES",
     "FitsImage",
     "Header",
     "ImageLocation",
+    "header_of_stream",
     "open_image",
+    "open_images",
     "opened",
     "read_doubles",
     "read_header",
@@ -99,16 +99,58 @@ def open_image(path: Path, scratch: Path | None = None) -> FitsImage:
     InputError
         The file is missing, not FITS, truncated, or holds no two-dimensional image.
     """
+    return open_images(path, [None], scratch)[0]
+
+
+def open_images(path: Path, wanted: Sequence[int | str | None], scratch: Path | None = None) -> tuple[FitsImage, ...]:
+    """Read a file's header and find some of its images.
+
+    Parameters
+    ----------
+    path, scratch
+        As of :func:`open_image`.
+    wanted
+        Indices or names (EXTNAME) of HDUs; None is the first that holds an image.
+
+    Raises
+    ------
+    InputError
+        As of :func:`open_image`; or there is no such HDU, or it holds no image.
+    """
     _check_fits(path)
-    plain = _gunzipped(path, scratch) if path.suffix == ".gz" else path
+    plain = gunzipped(path, scratch) if path.suffix == ".gz" else path
     with opened(plain, path) as hdus:
+        return tuple(_image_of(_hdu_of(hdus, which, path), hdus[0].header, plain, path, scratch) for which in wanted)
+
+
+def _image_of(hdu: Any, primary: Header, plain: Path, path: Path, scratch: Path | None) -> FitsImage:
+    if isinstance(hdu, fits.CompImageHDU):
+        location = _locate(untiled(hdu, path, scratch), path)
+    else:
+        location = _location(hdu, plain, path)
+    return FitsImage(path, _merged_header(primary, hdu.header), location)
+
+
+def _hdu_of(hdus: Any, which: int | str | None, path: Path) -> Any:
+    """Give the HDU asked for, which must hold an image."""
+    if which is None:
         for hdu in hdus:
-            if isinstance(hdu, fits.CompImageHDU):
-                location = _locate(_untiled(hdu, path, scratch), path)
-                return FitsImage(path, _merged_header(hdus[0].header, hdu.header), location)
-            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
-                return FitsImage(path, _merged_header(hdus[0].header, hdu.header), _location(hdu, plain, path))
-    raise InputError(f"{path}: holds no image")
+            if _holds_image(hdu):
+                return hdu
+        raise InputError(f"{path}: holds no image")
+    names = [str(hdu.name) for hdu in hdus]
+    known = [name.casefold() for name in names]
+    index = known.index(which.casefold()) if isinstance(which, str) and which.casefold() in known else which
+    if isinstance(index, str) or index >= len(names):
+        told = ", ".join(f"{i} {name}".strip() for i, name in enumerate(names))
+        raise InputError(f"{path}: HDU {which!r} is missing, found {told}")
+    if not _holds_image(hdus[index]):
+        raise InputError(f"{path}: HDU {which!r} holds no image of two axes")
+    return hdus[index]
+
+
+def _holds_image(hdu: Any) -> bool:
+    return bool(hdu.is_image and hdu.header.get("NAXIS", 0) >= 2)
 
 
 def read_header(path: Path) -> Header:
@@ -121,10 +163,32 @@ def read_header(path: Path) -> Header:
     """
     _check_fits(path)
     with opened(path, path) as hdus:
-        for hdu in hdus:
-            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
-                return _merged_header(hdus[0].header, hdu.header)
-        return hdus[0].header.copy()
+        return _first_header(hdus)
+
+
+def header_of_stream(stream: BinaryIO, named: str) -> Header:
+    """Read a header as :func:`read_header` does, from a stream that can seek.
+
+    Parameters
+    ----------
+    named
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        It is not FITS.
+    """
+    with opened(stream, named) as hdus:
+        return _first_header(hdus)
+
+
+def _first_header(hdus: Any) -> Header:
+    """Give the primary header with the keywords of the first image added."""
+    for hdu in hdus:
+        if _holds_image(hdu):
+            return _merged_header(hdus[0].header, hdu.header)
+    return hdus[0].header.copy()
 
 
 def read_image(path: Path, scratch: Path | None = None) -> tuple[Header, NDArray[np.float32]]:
@@ -207,14 +271,14 @@ def _check_fits(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: Path, named: Path) -> Iterator[Any]:
+def opened(path: Path | BinaryIO, named: Path | str) -> Iterator[Any]:
     """Open a FITS file, with any fault of its structure named as the file's."""
     try:
         with warnings.catch_warnings():
             # Told by an error of our own where it matters.
             warnings.filterwarnings("ignore", "File may have been truncated", AstropyUserWarning)
             warnings.filterwarnings("ignore", "(?s)Error validating header", AstropyUserWarning)
-            with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
+            with fits.open(path, memmap=isinstance(path, Path), do_not_scale_image_data=True) as hdus:
                 yield hdus
     except (OSError, EOFError, KeyError, ValueError, TypeError, fits.VerifyError) as error:
         raise InputError(f"{named}: not a readable FITS file: {error}") from error
@@ -249,34 +313,6 @@ def _location(hdu: Any, plain: Path, named: Path) -> ImageLocation:
 def _locate(plain: Path, named: Path) -> ImageLocation:
     with opened(plain, named) as hdus:
         return _location(hdus[0], plain, named)
-
-
-def _scratch_file(path: Path, scratch: Path | None) -> Path:
-    if scratch is None:
-        raise InputError(f"{path}: compressed, and no folder for an uncompressed copy was given")
-    handle, name = tempfile.mkstemp(suffix=".fits", dir=scratch)
-    os.close(handle)
-    return Path(name)
-
-
-def _gunzipped(path: Path, scratch: Path | None) -> Path:
-    plain = _scratch_file(path, scratch)
-    try:
-        with gzip.open(path, "rb") as packed, plain.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be uncompressed: {error}") from error
-    return plain
-
-
-def _untiled(hdu: Any, path: Path, scratch: Path | None) -> Path:
-    plain = _scratch_file(path, scratch)
-    bare = fits.PrimaryHDU(np.asarray(hdu.data))
-    for keyword in ("BSCALE", "BZERO", "BLANK"):
-        if keyword in hdu.header:
-            bare.header[keyword] = hdu.header[keyword]
-    bare.writeto(plain, overwrite=True)
-    return plain
 
 
 _STRUCTURE = {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flatcore.errors import InputError, OutputError
+from flatcore.errors import BusyError, OutputError
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def night_lock(folder: Path, timeout_s: float, others: Iterable[Path] = ()) -> I
 
     Raises
     ------
-    InputError
+    BusyError
         Another run holds the folder for longer.
     OutputError
         The lock cannot be written.
@@ -39,7 +39,7 @@ def night_lock(folder: Path, timeout_s: float, others: Iterable[Path] = ()) -> I
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        raise InputError(
+        raise BusyError(
             f"{folder}: another run is at work here, and was after {timeout_s:g} s (--lock-timeout)"
         ) from error
     except OSError as error:

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from flatcore import calibrations, products
-from flatcore.caldb import CalibrationDatabase
+from flatcore.assembly import header_with
+from flatcore.caldb import CalibrationDatabase, CalibrationSource
 from flatcore.clock import Clock
 from flatcore.combine import product_stem
 from flatcore.errors import InputError, UsageError
-from flatcore.fitsio import read_header
+from flatcore.fitsio import Header, read_header
 from flatcore.frames import fibers_to_extract, find_frames, select_frames
 from flatcore.images import FrameSet
 from flatcore.instrument import Profile, load_profile, profile_for_header
@@ -48,15 +49,28 @@ class Night:
     lit: tuple[str, ...]
     dark: tuple[str, ...]
     chosen: tuple[ChosenCalibration, ...]
-    database: CalibrationDatabase
+    database: CalibrationSource
     clock: Clock
     scratch: Path
     pid: str
 
 
 @contextlib.contextmanager
-def prepared(request: NightRequest, clock: Clock, pid: str | None = None) -> Iterator[Night]:
+def prepared(
+    request: NightRequest, clock: Clock, pid: str | None = None, source: CalibrationSource | None = None
+) -> Iterator[Night]:
     """Select frames and choose calibrations, without reading a pixel; uncompressed copies live as long as the block.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    clock
+        Takes the time of each stage.
+    pid
+        Identifier of the run; a new one by default.
+    source
+        Where calibrations are chosen from; the data root's database by default.
 
     Raises
     ------
@@ -66,16 +80,15 @@ def prepared(request: NightRequest, clock: Clock, pid: str | None = None) -> Ite
     root = request.data_root
     with tempfile.TemporaryDirectory(prefix="flatcore-") as scratch:
         with clock.stage("frames"):
-            paths = find_frames(request.input_folder, request.files)
-            profile = _profile(request.instrument, paths[0])
-            profile, settings = resolve(profile, request.preset, [request.settings], request.assignments)
-            _check_box(profile, settings)
+            given = given_profile(request)
+            paths = find_frames(request.input_folder, request.files, given.keywords if given else None)
+            profile, settings = profile_and_settings(request, paths[0])
             selected = select_frames(paths, profile, settings.input.require_qc, Path(scratch))
             if not settings.combine.frames:
                 _refuse_namesakes(selected)
             lit, dark = fibers_to_extract(profile, selected.dprtype, request.fiber)
         with clock.stage("calibrations"):
-            database = CalibrationDatabase.open(root, request.database_url)
+            database = source or CalibrationDatabase.open(root, request.database_url)
             named = {
                 key: calibrations.find_named(name, root, request.input_folder)
                 for key, name in request.calibration_files.items()
@@ -96,6 +109,27 @@ def prepared(request: NightRequest, clock: Clock, pid: str | None = None) -> Ite
             Path(scratch),
             pid or products.new_pid(),
         )
+
+
+def profile_and_settings(request: NightRequest, first: Path, header: Header | None = None) -> tuple[Profile, Settings]:
+    """Give the instrument of a night and the settings of its run.
+
+    Parameters
+    ----------
+    first
+        One of the frames, by whose header the instrument is chosen where none is named.
+    header
+        Its header, where it was read already.
+
+    Raises
+    ------
+    UsageError, InputError
+        No profile fits, or a setting is wrong.
+    """
+    profile = _profile(request, first, read_header(first) if header is None else header)
+    profile, settings = resolve(profile, request.preset, [request.settings], request.assignments)
+    _check_box(profile, settings)
+    return profile, settings
 
 
 def _check_box(profile: Profile, settings: Settings) -> None:
@@ -121,11 +155,18 @@ def _refuse_namesakes(selected: FrameSet) -> None:
         by_stem[stem] = frame.path
 
 
-def _profile(instrument: str | Path | None, first: Path) -> Profile:
-    header = read_header(first)
-    if instrument is None:
+def given_profile(request: NightRequest) -> Profile | None:
+    """Give the profile that a request names; None where it is chosen by the frames."""
+    if request.instrument is None or isinstance(request.instrument, Profile):
+        return request.instrument
+    return load_profile(request.instrument)
+
+
+def _profile(request: NightRequest, first: Path, header: Header) -> Profile:
+    given = given_profile(request)
+    if given is None:
         return profile_for_header(header, first)
-    profile = load_profile(instrument)
-    if not profile.matches(header):
-        log.warning("%s: INSTRUME = %r is not what %s expects", first, header.get("INSTRUME"), profile.name)
-    return profile
+    found = header_with(header, {key: source for key, source in given.keywords.items() if key == "INSTRUME"}, first)
+    if not given.matches(found):
+        log.warning("%s: INSTRUME = %r is not what %s expects", first, found.get("INSTRUME"), given.name)
+    return given

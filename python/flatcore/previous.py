@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from flatcore.results import FiberChange
 from flatcore.spectra import FiberFlat, Spectra
 
 if TYPE_CHECKING:
-    from flatcore.caldb import CalibrationDatabase, CalibrationRecord
+    from flatcore.caldb import CalibrationRecord, CalibrationSource
 
 # Flats closer in time than this are of the same night [days].
 SAME_NIGHT = 0.5
@@ -36,6 +36,14 @@ class Previous:
     unit: str = "electron"
 
 
+class Earlier(Protocol):
+    """Where the earlier night's flat and blaze of a fibre come from."""
+
+    def latest(self, fiber: str) -> tuple[Previous | None, str]:
+        """Give them, or why there are none although there should be."""
+        ...
+
+
 @dataclass(frozen=True)
 class EarlierNights:
     """Records of earlier nights' flats and blazes, read once for all fibres.
@@ -52,14 +60,14 @@ class EarlierNights:
         Why they could not be read; empty where they could.
     """
 
-    database: CalibrationDatabase
+    database: CalibrationSource
     mjd_mid: float
     flats: tuple[CalibrationRecord, ...]
     blazes: tuple[CalibrationRecord, ...]
     problem: str = ""
 
     @classmethod
-    def of(cls, database: CalibrationDatabase, mjd_mid: float, max_age_days: float) -> EarlierNights:
+    def of(cls, database: CalibrationSource, mjd_mid: float, max_age_days: float) -> EarlierNights:
         """Read them.
 
         Parameters

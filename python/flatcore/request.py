@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flatcore.errors import UsageError
+from flatcore.instrument import Profile
 from flatcore.settings import Changes
 
 
@@ -27,7 +28,7 @@ class NightRequest:
     obs_dir: str
     data_root: Path
     files: tuple[str, ...] = ()
-    instrument: str | Path | None = None
+    instrument: str | Path | Profile | None = None
     fiber: str = "ALL"
     preset: str = "default"
     settings: Changes = field(default_factory=dict)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from flatcore.figures import Drawn
+from flatcore.fingerprint import Fingerprint
 from flatcore.instrument import Profile
+from flatcore.night import Night
 from flatcore.results import FiberResult, NightResult
 from flatcore.settings import Settings
+
+# Packages whose versions a run's record holds: what the numbers may depend on.
+PACKAGES = ("flatcore", "numpy", "scipy", "astropy")
 
 
 def summary_of(result: NightResult, settings: Settings, profile: Profile) -> dict[str, Any]:
@@ -65,6 +74,48 @@ def summary_of(result: NightResult, settings: Settings, profile: Profile) -> dic
         "profile": profile.model_dump(mode="json"),
         "seconds": {name: round(seconds, 6) for name, seconds in result.seconds.items()},
     }
+
+
+def record_of(
+    night: Night,
+    result: NightResult,
+    figures: Drawn | None = None,
+    fingerprint: Fingerprint | None = None,
+    input_sha256: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Give all that a run's record tells: the summary, what was asked, with what it was made, and its fingerprint.
+
+    Parameters
+    ----------
+    figures
+        The figures that were saved.
+    fingerprint
+        Of the run; None where it left no record.
+    input_sha256
+        Hashes of the frames by name.
+    """
+    request = night.request
+    record = summary_of(result, night.settings, night.profile) | {
+        "pid": night.pid,
+        "dprtype": night.selected.dprtype,
+        "asked": {
+            "instrument": str(getattr(request.instrument, "name", request.instrument) or ""),
+            "preset": request.preset,
+            "fiber": request.fiber,
+            "set": " ".join(request.assignments),
+            "files": " ".join(request.files),
+        },
+        "versions": {package: version(package) for package in PACKAGES} | {"python": platform.python_version()},
+        "figures": [str(path) for path in figures.paths] if figures else [],
+        "figure_problems": list(figures.problems) if figures else [],
+    }
+    if fingerprint is not None:
+        record |= {
+            "fingerprint": fingerprint.digest,
+            "fingerprint_parts": dict(fingerprint.parts),
+            "input_sha256": dict(input_sha256 or {}),
+        }
+    return record
 
 
 def _fiber(fiber: FiberResult) -> dict[str, Any]:

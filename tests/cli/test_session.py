@@ -14,9 +14,9 @@ from filelock import FileLock
 
 from flatcore.caldb import RunLog
 from flatcore.clock import Clock
+from flatcore.fingerprint import fingerprint_of
 from flatcore.night import prepared
 from flatcore.request import NightRequest
-from flatcore.session import fingerprint_of
 from tests.cli.command import OBS_DIR, Made, frames_of, refused, run
 
 ROOT = Path(__file__).parents[2]

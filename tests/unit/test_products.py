@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from flatcore import _core, recipe, run_night
+from flatcore import _core, conclude, run_night
 from flatcore.errors import OutputError
 
 OBS_DIR = "2020-08-31"
@@ -143,13 +143,13 @@ def test_background_planes(result):
 def test_a_straightened_profile_is_read_again_only_if_it_is_of_the_same_files(result, monkeypatch):
     night, root = result
     calls = []
-    real = __import__("flatcore.recipe", fromlist=["straighten"]).straighten
+    real = __import__("flatcore.measure", fromlist=["straighten"]).straighten
 
     def counted(image, transform):
         calls.append(image.shape)
         return real(image, transform)
 
-    monkeypatch.setattr("flatcore.recipe.straighten", counted)
+    monkeypatch.setattr("flatcore.measure.straighten", counted)
     again = run_night(OBS_DIR, data_root=root)
     assert len(calls) == 1
     assert {p.kind for p in again.products} == {"FF_FLAT", "FF_BLAZE", "EXT_E2DS_LL"}
@@ -189,7 +189,7 @@ def test_a_run_that_saves_nothing_spends_no_time_on_products(night):
 def test_an_interrupt_between_fibres_leaves_no_product(small_night, tmp_path, monkeypatch):
     root = tmp_path / "night"
     shutil.copytree(small_night, root)
-    real, done = recipe.check_fiber, []
+    real, done = conclude.check_fiber, []
 
     def interrupted(flat, *others, **named):
         if len(done) == 2:
@@ -197,7 +197,7 @@ def test_an_interrupt_between_fibres_leaves_no_product(small_night, tmp_path, mo
         done.append(flat)
         return real(flat, *others, **named)
 
-    monkeypatch.setattr(recipe, "check_fiber", interrupted)
+    monkeypatch.setattr(conclude, "check_fiber", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_night(OBS_DIR, data_root=root)
     assert [path.name for path in (root / "red").rglob("*.*")] == [f".{OBS_DIR}.lock"]

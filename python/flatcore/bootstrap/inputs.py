@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from flatcore.assembly import frame_header, kind_of, open_frame
 from flatcore.errors import InputError, UsageError
-from flatcore.fitsio import FITS_SUFFIXES, FitsImage, open_image, read_header, read_rows
+from flatcore.fitsio import FITS_SUFFIXES, FitsImage, read_header, read_rows
 from flatcore.frames import FLAT_KINDS, find_frames, select_frames
 from flatcore.header import failed_quality_control
 from flatcore.images import LeftOut
@@ -125,14 +126,14 @@ def find_inputs(
     UsageError
         A frame is named in two places.
     """
-    flats = find_frames(folder, names.flats)
-    darks = find_frames(folder, names.darks) if names.darks else _of_kind(folder, (DARK_KIND,))
-    biases = find_frames(folder, names.biases) if names.biases else _of_kind(folder, BIAS_KINDS)
+    flats = find_frames(folder, names.flats, profile.keywords)
+    darks = find_frames(folder, names.darks) if names.darks else _of_kind(folder, (DARK_KIND,), profile)
+    biases = find_frames(folder, names.biases) if names.biases else _of_kind(folder, BIAS_KINDS, profile)
     _refuse_twice(flats, darks, biases)
     groups: list[FlatGroup] = []
     left_out: list[LeftOut] = []
-    for dprtype, paths in _by_keywords(flats).items():
-        selected = select_frames(paths, profile, require_qc, scratch) if _any_good(paths, require_qc) else None
+    for dprtype, paths in _by_keywords(flats, profile).items():
+        selected = select_frames(paths, profile, require_qc, scratch) if _any_good(paths, profile, require_qc) else None
         if selected is None:
             left_out += [LeftOut(path, "QCC_ALL is false") for path in paths]
             continue
@@ -159,23 +160,24 @@ def _refuse_twice(*lists: Sequence[Path]) -> None:
         seen |= set(paths)
 
 
-def _of_kind(folder: Path, kinds: tuple[str, ...]) -> list[Path]:
+def _of_kind(folder: Path, kinds: tuple[str, ...], profile: Profile) -> list[Path]:
     """Preprocessed frames of a folder whose DPRTYPE begins with one of the kinds."""
     found = []
     for path in sorted(folder.iterdir()):
         if path.name.endswith(FITS_SUFFIXES) and not path.name.startswith("."):
             header = read_header(path)
             preprocessed = str(header.get("DRSOUTID", "DRS_PP")).strip() == "DRS_PP"
-            if preprocessed and str(header.get("DPRTYPE", "")).strip().startswith(kinds):
+            kind = kind_of(header, profile, path) if preprocessed else ""
+            if kind.startswith(kinds):
                 found.append(path)
     return found
 
 
-def _by_keywords(paths: Sequence[Path]) -> dict[tuple[str, float], list[Path]]:
+def _by_keywords(paths: Sequence[Path], profile: Profile) -> dict[tuple[str, float], list[Path]]:
     """Flats by DPRTYPE and EXPTIME."""
     groups: dict[tuple[str, float], list[Path]] = {}
     for path in paths:
-        header = read_header(path)
+        header = frame_header(path, profile)
         kind, exptime = str(header.get("DPRTYPE", "")).strip(), header.get("EXPTIME")
         if kind not in FLAT_KINDS:
             raise InputError(f"{path}: DPRTYPE = {kind!r}, expected one of {', '.join(FLAT_KINDS)}")
@@ -185,8 +187,8 @@ def _by_keywords(paths: Sequence[Path]) -> dict[tuple[str, float], list[Path]]:
     return groups
 
 
-def _any_good(paths: Sequence[Path], require_qc: bool) -> bool:
-    return not require_qc or any(not failed_quality_control(read_header(path)) for path in paths)
+def _any_good(paths: Sequence[Path], profile: Profile, require_qc: bool) -> bool:
+    return not require_qc or any(not failed_quality_control(frame_header(path, profile)) for path in paths)
 
 
 def _by_level(frames: Sequence[FitsImage], dprtype: str, exptime_s: float, step: float) -> list[FlatGroup]:
@@ -232,7 +234,7 @@ def _opened(
 ) -> tuple[FitsImage, ...]:
     frames = []
     for path in paths:
-        frame = open_image(path, scratch)
+        frame = open_frame(path, profile, scratch)
         if require_qc and failed_quality_control(frame.header):
             left_out.append(LeftOut(path, "QCC_ALL is false"))
             continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from flatcore.assembly import open_frame
 from flatcore.bootstrap.fibers import Localisation, illuminations, localisations
 from flatcore.bootstrap.inputs import find_inputs, find_profile
 from flatcore.bootstrap.light import Light
@@ -19,7 +20,7 @@ from flatcore.caldb.keys import PER_FIBER, identify, unix_of_mjd
 from flatcore.calibrations import find_named
 from flatcore.clock import Clock
 from flatcore.errors import CalibrationError, InputError, UsageError
-from flatcore.fitsio import open_image, read_header, sha256_of
+from flatcore.fitsio import read_header, sha256_of
 from flatcore.frames import find_frames
 from flatcore.locate import LocateSettings
 from flatcore.settings import parse_assignment, resolve
@@ -72,7 +73,7 @@ def planned(request: BootstrapRequest, clock: Clock, scratch: Path) -> Plan:
         raise InputError(f"{request.input_folder}: no flat lights a fibre of {profile.name}")
     database = CalibrationDatabase.open(request.data_root, request.database_url)
     arcs = (
-        tuple(open_image(path, scratch) for path in find_frames(request.input_folder, request.arcs))
+        tuple(open_frame(path, profile, scratch) for path in find_frames(request.input_folder, request.arcs))
         if request.arcs
         else ()
     )

@@ -12,12 +12,23 @@ if TYPE_CHECKING:
     from flatcore.caldb.choice import CalibrationRecord
     from flatcore.caldb.database import CalibrationDatabase, StoredState
     from flatcore.caldb.runs import RunLog, RunRecord
+    from flatcore.caldb.source import CalibrationSnapshot, CalibrationSource
 
-__all__ = ["CalibrationDatabase", "CalibrationRecord", "RunLog", "RunRecord", "StoredState"]
+__all__ = [
+    "CalibrationDatabase",
+    "CalibrationRecord",
+    "CalibrationSnapshot",
+    "CalibrationSource",
+    "RunLog",
+    "RunRecord",
+    "StoredState",
+]
 
 _HOMES = {
     "CalibrationDatabase": "database",
     "CalibrationRecord": "choice",
+    "CalibrationSnapshot": "source",
+    "CalibrationSource": "source",
     "RunLog": "runs",
     "RunRecord": "runs",
     "StoredState": "database",

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flatcore.caldb import choice
 from flatcore.caldb.choice import CalibrationRecord
 from flatcore.caldb.engine import Backend
-from flatcore.caldb.keys import fiber_of_key, identify, iso_utc, same_key
+from flatcore.caldb.keys import identify, iso_utc, same_key
+from flatcore.caldb.source import CalibrationSource, in_order
 from flatcore.caldb.store import Delivery, delete
-from flatcore.caldb.table import HOW_TO_ADD, CalibrationTable
+from flatcore.caldb.table import CalibrationTable
 from flatcore.errors import CalibrationError
 from flatcore.fitsio import sha256_of
 
@@ -24,7 +24,7 @@ StoredState = Literal["intact", "changed", "missing"]
 
 
 @dataclass(frozen=True)
-class CalibrationDatabase:
+class CalibrationDatabase(CalibrationSource):
     """The calibrations of a data root.
 
     Attributes
@@ -226,74 +226,7 @@ class CalibrationDatabase:
         CalibrationError
             The database does not exist or cannot be read.
         """
-        found = self.table.read(None if keyname is None else same_key(keyname), fiber)
-        return sorted(found, key=lambda r: (r.keyname, r.fiber, r.unixtime, r.filename, not r.reference))
-
-    def choose(
-        self,
-        keyname: str,
-        fiber: str | None,
-        unixtime: float,
-        *,
-        mode: str = "closest",
-        max_age_days: float = 7.0,
-    ) -> CalibrationRecord:
-        """Choose the calibration that serves an observation; the rule is :func:`flatcore.caldb.choice.pick`.
-
-        Parameters
-        ----------
-        keyname
-            A key or another name of it.
-        fiber
-            The fibre; not looked at for the keys that have one file for all.
-        unixtime
-            The observation's time [s since 1970-01-01 UTC].
-        mode
-            ``closest``, ``older`` (not after the observation) or ``newer`` (not before it).
-        max_age_days
-            Largest distance in time, both ways, of a calibration that is not a reference [days].
-
-        Raises
-        ------
-        UsageError
-            The mode, the age or the time is not one.
-        CalibrationError
-            None serves; the message says what there is instead. Or the database cannot be read.
-        """
-        side = choice.checked_mode(mode)
-        limit = choice.checked_age(max_age_days)
-        key = same_key(keyname)
-        fiber = fiber_of_key(key, fiber)
-        observed = iso_utc(unixtime)
-        there = self.records(key, fiber)
-        usable = [record for record in there if record.used]
-        chosen = choice.pick(usable, unixtime, side, limit)
-        if chosen is not None:
-            return chosen
-        if usable:
-            reason = choice.why_none(usable, unixtime, side, limit)
-        else:
-            reason = f"all of the {len(there)} there are out of use" if there else self._what_else(key)
-        raise CalibrationError(
-            f"no {key} calibration{_of_fiber(fiber)} for the observation of {observed} in {self.name}: "
-            f"{reason}; {HOW_TO_ADD}"
-        )
-
-    def path_of(self, record: CalibrationRecord) -> Path:
-        """Give the path of a record's file.
-
-        Raises
-        ------
-        CalibrationError
-            The file is no longer in the store.
-        """
-        path = self.store / record.filename
-        if not path.is_file():
-            raise CalibrationError(
-                f"{path}: missing, though recorded as {record.keyname}{_of_fiber(record.fiber)} in {self.name}; "
-                f"put it back, or {HOW_TO_ADD}"
-            )
-        return path
+        return in_order(self.table.read(None if keyname is None else same_key(keyname), fiber))
 
     def state_of(self, record: CalibrationRecord) -> StoredState:
         """Tell whether a record's file is in the store with the bytes that were recorded.
@@ -310,15 +243,3 @@ class CalibrationDatabase:
             return "intact" if sha256_of(path) == record.sha256 else "changed"
         except OSError as error:
             raise CalibrationError(f"{path}: cannot be read: {error}") from error
-
-    def _what_else(self, key: str) -> str:
-        everything = self.records()
-        fibers = sorted({record.fiber for record in everything if record.keyname == key})
-        if fibers:
-            return f"none of this fibre; known fibres: {', '.join(fibers)}"
-        keys = sorted({record.keyname for record in everything})
-        return f"none with this key; known keys: {', '.join(keys) or 'none'}"
-
-
-def _of_fiber(fiber: str) -> str:
-    return f" of fibre {fiber}" if fiber else ""

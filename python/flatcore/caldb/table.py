@@ -13,8 +13,7 @@ import sqlalchemy as sql
 from flatcore.caldb.choice import CalibrationRecord
 from flatcore.caldb.engine import Backend
 from flatcore.caldb.schema import CALIBRATIONS, UNIQUE
-
-HOW_TO_ADD = "add files with: flatcore calib add FILE"
+from flatcore.caldb.source import HOW_TO_ADD
 
 
 def insert_of(dialect: str) -> Callable[[sql.Table], Any]:

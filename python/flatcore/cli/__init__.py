@@ -19,6 +19,7 @@ from click.exceptions import Exit
 
 # Name, module that holds `command`, and the line shown by `flatcore --help`.
 COMMANDS = {
+    "init": "Draft an instrument profile from FITS files never seen before.",
     "run": "Make flat, blaze and extracted products from a night's lamp flats.",
     "bootstrap": "Make all calibrations of a night from its frames alone.",
     "darkref": "Make the dark reference of a night.",
@@ -27,6 +28,7 @@ COMMANDS = {
     "locate": "Find and trace the orders in the flats alone.",
     "orderprofile": "Make the profiles of the orders across the dispersion.",
     "shape": "Make the maps that straighten the orders.",
+    "process": "Run every night that is new or has changed, on one machine or a cluster.",
     "calib": "Add to, look into and keep in order the calibration database.",
     "runs": "List past runs, and show what went into one and came out of it.",
     "report": "Write a page that explains a run, or an index of all runs with trends.",

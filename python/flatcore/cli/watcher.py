@@ -13,7 +13,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from flatcore.session import Terminated
+from flatcore.recording import Terminated
 
 STAGES = {
     "frames": "select frames",

@@ -23,6 +23,7 @@ from flatcore.writing import FileSet
 __all__ = [
     "ProductWriter",
     "RunContext",
+    "flat_name",
     "is_kept",
     "new_pid",
     "read_straight_profile",
@@ -135,6 +136,11 @@ class ProductWriter:
     def _add(self, kind: str, fiber: str, path: Path, hdus: Sequence[Hdu]) -> None:
         self._files.add(path, hdus)
         self._planned.append((kind, fiber, path))
+
+
+def flat_name(stem: str, fiber: str) -> str:
+    """Name of a fibre's flat."""
+    return f"{stem}_{SUFFIXES['FF_FLAT']}_{fiber}.fits"
 
 
 def straight_profile_path(folder: Path, shapel: Path, fiber: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from flatcore.errors import UsageError
-from flatcore.instrument import Profile
+from flatcore.instrument import Profile, Simulated
 
 Lamp = Literal["FLAT_FLAT", "FLAT_DARK", "DARK_FLAT"]
 
@@ -44,7 +44,9 @@ class SimulationOptions:
     lamp
         DPRTYPE of the frames: which fibre channels see the lamp.
     darks
-        Number of dark frames beside the flats, of the same exposure time.
+        Number of raw dark frames beside the flats.
+    dark_exptime_s
+        Their exposure time; the flats' where None [s].
 
     Raises
     ------
@@ -64,12 +66,15 @@ class SimulationOptions:
     mjd: float = 59092.9
     lamp: Lamp = "FLAT_FLAT"
     darks: int = 0
+    dark_exptime_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
         _require(self.seed >= 0, "seed", self.seed, "must not be negative")
         _require(self.frames >= 1, "frames", self.frames, "must be at least 1")
         _require(self.darks >= 0, "darks", self.darks, "must not be negative")
+        dark_exptime_s = self.simulated.exptime if self.dark_exptime_s is None else self.dark_exptime_s
+        _require(0 < dark_exptime_s < math.inf, "dark_exptime", dark_exptime_s, "must be a positive number of seconds")
         _require(0 < self.signal < math.inf, "signal", self.signal, "must be a positive number of electrons")
         _require(
             0 <= self.cosmics <= 10_000, "cosmics", self.cosmics, "must lie between 0 and 10000 hits per megapixel"
@@ -82,6 +87,11 @@ class SimulationOptions:
         _require(self.lamp in get_args(Lamp), "lamp", self.lamp, f"must be one of {', '.join(get_args(Lamp))}")
         if not self.lit_fibers:
             raise UsageError(f"simulation: lamp = {self.lamp} lights no fibre of {self.profile.name}")
+
+    @property
+    def simulated(self) -> Simulated:
+        """What the profile says of simulation."""
+        return self.profile.simulate or Simulated()
 
     @property
     def lit_fibers(self) -> tuple[str, ...]:
@@ -109,6 +119,8 @@ class SimulatedNight:
         The files written, in order.
     truth
         The ``.npz`` that holds what the simulation put in.
+    darks
+        Dark frames, beside the flats.
     """
 
     root: Path

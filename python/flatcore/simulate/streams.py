@@ -19,6 +19,7 @@ class Stream(IntEnum):
     COSMICS = 6
     FRAME_NOISE = 7
     DARK_NOISE = 8
+    OVERSCAN_NOISE = 9
 
 
 def generator(seed: int, stream: Stream, number: int = 0) -> np.random.Generator:

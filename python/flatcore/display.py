@@ -1,0 +1,101 @@
+"""What explains a run to people, its figures and its page; failing to make them is a warning, never a lost product."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+
+from flatcore.caldb import RunRecord
+from flatcore.clock import Clock
+from flatcore.conclude import EarlierThan
+from flatcore.errors import FlatcoreError
+from flatcore.figures import Drawn, check_matplotlib, draw_figures
+from flatcore.handover import Drawing
+from flatcore.night import Night
+from flatcore.previous import Previous
+from flatcore.results import ImageResult, NightResult
+from flatcore.settings import Settings
+
+log = logging.getLogger("flatcore")
+
+NOTHING = Drawn((), ())
+
+
+def check_display(settings: Settings) -> None:
+    """Look for what figures and pages need before the work: where it is missing this is told now, not after minutes.
+
+    Raises
+    ------
+    UsageError
+        It is not installed.
+    """
+    if _wants_figures(settings):
+        check_matplotlib()
+    if settings.output.report and not all(find_spec(package) for package in ("bokeh", "jinja2")):
+        import flatcore.report  # noqa: F401, PLC0415 - says what is missing; importing it takes a second
+
+
+def _wants_figures(settings: Settings) -> bool:
+    """Tell whether figures are asked for; an interactive one among parallel runs would wait for nobody."""
+    level = settings.output.figures
+    return level > 1 or (level == 1 and not settings.run.parallel)
+
+
+def show(night: Night, result: NightResult, earlier_than: EarlierThan) -> Drawn:
+    """Draw the figures that the settings ask for.
+
+    Parameters
+    ----------
+    earlier_than
+        Gives what the flats and blazes were compared with.
+    """
+    settings = night.settings
+    if not _wants_figures(settings):
+        return NOTHING
+    try:
+        with night.clock.stage("figures"):
+            if settings.output.figures == 1:
+                _open_windows(night, result)
+                return NOTHING
+            previous = {image.stem: _previous(image, earlier_than) for image in result.images}
+            drawing = Drawing(
+                result, night.profile, settings, previous, night.request.plot_folder, settings.output.figures
+            )
+            # One of several runs at once takes one core more, not all of them.
+            return draw_figures(drawing, 1 if settings.run.parallel else night.request.threads)
+    except Exception as error:
+        problem = f"figures could not all be drawn: {error}"
+        log.warning("%s", problem, exc_info=not isinstance(error, FlatcoreError))
+        return Drawn((), (problem,))
+
+
+def write_page(run: RunRecord, data_root: Path, clock: Clock) -> tuple[Path, ...]:
+    """Write the page that explains a run, from its record, as ``flatcore report`` does at any later time."""
+    from flatcore.report import write_pages  # noqa: PLC0415 - Jinja2 and Bokeh only where a page is asked for
+
+    try:
+        with clock.stage("report"):
+            return write_pages(run, data_root)
+    except Exception as error:
+        log.warning("the page could not be written: %s", error, exc_info=not isinstance(error, FlatcoreError))
+        return ()
+
+
+def _open_windows(night: Night, result: NightResult) -> None:
+    """Open a window, in this process: there is nobody to wait for once it is closed."""
+    from flatcore import plots  # noqa: PLC0415 - matplotlib only where a window is asked for
+
+    for image in result.images:
+        plots.show_figures(result, image, result.traces, night.profile, settings=night.settings)
+
+
+def _previous(image: ImageResult, earlier_than: EarlierThan) -> dict[str, Previous]:
+    """Read again what the fibres were compared with, which the run told of already."""
+    nights = earlier_than(float(image.header["MJDMID"]))
+    found = {}
+    for name, fiber in image.fibers.items():
+        previous = nights.latest(name)[0] if fiber.change is not None else None
+        if previous is not None and fiber.change is not None and previous.name == fiber.change.name:
+            found[name] = previous
+    return found

@@ -1,0 +1,360 @@
+"""Who may begin, and with what: the order in which the nights of a batch are measured and concluded.
+
+The result is that of running the nights one after the other, the oldest first, whatever the number of workers and
+whoever finishes first. Nights are measured in any order. A night is concluded when it is known which flats it is to
+be held to: those of the latest earlier night whose fibre passed. That night need not be finished for it: its flats are
+handed on as soon as they are measured. If it fails to be written after that, those that were held to it are run again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
+from typing import Literal, get_args
+
+from flatcore.caldb import CalibrationRecord, RunRecord
+from flatcore.caldb.keys import DAY_S, unix_of_mjd
+from flatcore.errors import FlatcoreError
+from flatcore.nights.crew import Crew, Handle, LostError
+from flatcore.nights.earlier import Verdict
+from flatcore.nights.failure import Failure
+from flatcore.nights.ledger import Ledger
+from flatcore.nights.plan import Task
+from flatcore.nights.staging import Stage
+from flatcore.nights.work import Job, Outcome, conclude_night, flats_of_night, measure_night, verdicts_of_night
+from flatcore.previous import SAME_NIGHT
+
+log = logging.getLogger("flatcore.nights")
+
+State = Literal["waiting", "measuring", "measured", "concluding", "done", "failed", "not run"]
+OVER: tuple[State, ...] = ("done", "failed", "not run")
+
+# Pause before the first new attempt; it doubles with each [s].
+PAUSE_S = 2.0
+
+
+@dataclass(eq=False)
+class Item:
+    """A task on its way.
+
+    Attributes
+    ----------
+    task
+        What is to be done.
+    run
+        Its run, from its beginning on.
+    verdicts
+        Which fibres pass, from when it is measured.
+    borrowed
+        Other items whose flats it was handed before they were registered.
+    stale
+        Whether one of those has failed since.
+    begun, seconds
+        When it began, and how long it took.
+    """
+
+    task: Task
+    state: State = "waiting"
+    run: RunRecord | None = None
+    attempts: int = 0
+    not_before: float = 0.0
+    measured: Handle = None
+    verdict_handle: Handle = None
+    flats: Handle = None
+    concluded: Handle = None
+    verdicts: tuple[Verdict, ...] = ()
+    borrowed: list[Item] = field(default_factory=list)
+    stale: bool = False
+    failure: Failure | None = None
+    outcome: Outcome | None = None
+    begun: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def unixtime(self) -> float:
+        """Time of the frames [s]."""
+        return unix_of_mjd(self.task.mjd_mid)
+
+    def passed(self, fiber: str) -> bool:
+        """Tell whether a fibre of any of its images passes."""
+        return any(verdict.passed for verdict in self.verdicts if verdict.fiber == fiber)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When to give up.
+
+    Attributes
+    ----------
+    retries
+        New attempts at a night that failed for a reason that may pass.
+    max_failures
+        Begin no further night after so many that could not be run; None for no limit.
+    pause_s
+        Before the first new attempt; doubled with each [s].
+    """
+
+    retries: int = 2
+    max_failures: int | None = None
+    pause_s: float = PAUSE_S
+
+
+class Batch:
+    """Nights on their way.
+
+    Parameters
+    ----------
+    tasks
+        In the order in which they are to begin.
+    crew
+        Who does the work.
+    ledger
+        Where it is recorded.
+    policy
+        When to give up.
+    threads
+        Of each night.
+    stage
+        Where nights of a storage are run.
+    tell
+        Called with an item when its state has changed.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        crew: Crew,
+        ledger: Ledger,
+        policy: Policy,
+        *,
+        threads: int,
+        stage: Stage | None = None,
+        tell: Callable[[Item], None] = lambda item: None,
+    ) -> None:
+        self.items = [Item(task) for task in tasks]
+        # Thousands of nights: none is looked at but when it is its turn.
+        self._by_state: dict[State, dict[Item, None]] = {state: {} for state in get_args(State)}
+        self._by_state["waiting"] = dict.fromkeys(self.items)
+        self._of_night: dict[str, list[Item]] = {}
+        for item in self.items:
+            self._of_night.setdefault(item.task.obs_dir, []).append(item)
+        self._crew, self._ledger, self._policy = crew, ledger, policy
+        self._threads, self._stage, self._tell = threads, stage, tell
+        self._by_time = sorted(self.items, key=lambda item: (item.task.mjd_mid, item.task.label))
+        self._times = [item.unixtime for item in self._by_time]
+
+    def run(self) -> list[Item]:
+        """Run all of it.
+
+        Raises
+        ------
+        FlatcoreError
+            The database or the cluster is gone; what had not ended is recorded as interrupted, if that is possible.
+        """
+        try:
+            while sum(len(self._by_state[state]) for state in OVER) < len(self.items):
+                self._begin()
+                self._conclude()
+                self._take_in()
+        except BaseException as error:
+            self._give_up(130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_status", 1))
+            raise
+        return self.items
+
+    def _in(self, *states: State) -> list[Item]:
+        return [item for state in states for item in self._by_state[state]]
+
+    def _begin(self) -> None:
+        """Begin as many nights as there is room for."""
+        if self._given_up():
+            for item in self._in("waiting"):
+                self._move(item, "done" if item.outcome else "not run")
+            return
+        room = self._crew.size + (self._crew.size > 1) - len(self._in("measuring"))
+        # Measured nights take memory until they are concluded; without any at work, the next is what they wait for.
+        crowded = len(self._in("measured")) >= 2 * self._crew.size and bool(self._in("measuring", "concluding"))
+        if crowded:
+            return
+        now = time.monotonic()
+        ready = (item for item in self._by_state["waiting"] if item.not_before <= now and self._is_next(item))
+        for item in list(islice(ready, max(room, 0))):
+            if self._is_next(item):
+                self._measure(item)
+
+    def _given_up(self) -> bool:
+        limit = self._policy.max_failures
+        return limit is not None and len(self._in("failed")) >= limit
+
+    def _is_next(self, item: Item) -> bool:
+        """Tell whether the sets of the same night before this one have ended: all write into its folder."""
+        earlier = takewhile(lambda other: other is not item, self._of_night[item.task.obs_dir])
+        return all(other.state in OVER for other in earlier)
+
+    def _measure(self, item: Item) -> None:
+        if item.run is None:
+            item.run, item.begun = self._ledger.begin(item.task), time.monotonic()
+        item.attempts += 1
+        item.borrowed, item.stale, item.verdicts = [], False, ()
+        job = Job(item.task, item.run, self._threads, self._stage)
+        item.measured = self._crew.submit(measure_night, job)
+        item.verdict_handle = self._crew.submit(verdicts_of_night, item.measured, urgent=True)
+        item.flats = self._crew.submit(flats_of_night, item.measured, urgent=True)
+        self._move(item, "measuring")
+
+    def _conclude(self) -> None:
+        """Conclude the nights of which it is known what they are held to."""
+        for item in self._in("measured"):
+            lenders = self._lenders(item)
+            if lenders is None:
+                continue
+            item.borrowed = lenders
+            flats = [lender.flats for lender in lenders]
+            item.concluded = self._crew.submit(conclude_night, item.measured, self._earlier(item), *flats, urgent=True)
+            self._move(item, "concluding")
+
+    def _lenders(self, item: Item) -> list[Item] | None:
+        """Give the nights whose flats are to be handed on; None where that is not known yet."""
+        lenders: list[Item] = []
+        for fiber in item.task.fibers:
+            for other in self._before(item, fiber):
+                if other.state == "done":
+                    if other.passed(fiber):
+                        break
+                elif other.state in ("failed", "not run"):
+                    continue
+                elif not other.verdicts or other.task.comparing:
+                    return None
+                elif other.passed(fiber):
+                    if other not in lenders:
+                        lenders.append(other)
+                    break
+        return lenders
+
+    def _before(self, item: Item, fiber: str) -> Iterable[Item]:
+        """Give the earlier nights of the batch that a fibre may be held to, the latest first."""
+        span_s = item.task.settings.calibration.max_age_days * DAY_S
+        recorded = self._recorded(item, "FLAT", fiber)
+        latest = recorded[-1].unixtime if recorded else -float("inf")
+        first = bisect_left(self._times, max(item.unixtime - span_s, latest - 1.0))
+        last = bisect_left(self._times, item.unixtime - SAME_NIGHT * DAY_S)
+        for other in reversed(self._by_time[first:last]):
+            if other.task.registers and fiber in other.task.fibers:
+                yield other
+
+    def _recorded(self, item: Item, key: str, fiber: str) -> list[CalibrationRecord]:
+        """Give the flats or blazes of a fibre in the database that are earlier than a night, by time."""
+        last = item.unixtime - SAME_NIGHT * DAY_S
+        made = self._ledger.known.made_before(last, item.task.settings.calibration.max_age_days)
+        return [r for r in made if r.keyname == key and r.fiber == fiber and r.used]
+
+    def _earlier(self, item: Item) -> tuple[CalibrationRecord, ...]:
+        """Give the latest earlier flats in the database, with the blazes closest to them."""
+        chosen: list[CalibrationRecord] = []
+        for fiber in item.task.fibers:
+            # Images of one night, made of one frame each, may see different flats as the latest.
+            for flat in self._recorded(item, "FLAT", fiber)[-2:]:
+                blazes = self._recorded(item, "BLAZE", fiber)
+                chosen += [flat, *sorted(blazes, key=lambda r: (abs(r.unixtime - flat.unixtime), r.filename))[:1]]
+        return tuple(dict.fromkeys(chosen))
+
+    def _take_in(self) -> None:
+        """Wait for something to end, and take it in."""
+        busy = {id(self._awaited(item)): item for item in self._in("measuring", "concluding")}
+        if not busy:
+            self._rest()
+            return
+        for handle in self._crew.wait([self._awaited(item) for item in busy.values()]):
+            item = busy[id(handle)]
+            try:
+                result = self._crew.fetch(handle)
+            except LostError as error:
+                result = Failure(str(error), 3, passing=True)
+            self._end_of_step(item, result)
+
+    def _awaited(self, item: Item) -> Handle:
+        return item.verdict_handle if item.state == "measuring" else item.concluded
+
+    def _end_of_step(self, item: Item, result: object) -> None:
+        if isinstance(result, Failure):
+            self._failed(item, result)
+        elif item.state == "measuring":
+            item.verdicts = result  # type: ignore[assignment]
+            self._move(item, "measured")
+        elif item.stale:
+            # What it was held to is not, after all.
+            item.attempts = 0
+            self._again(item)
+        else:
+            assert isinstance(result, Outcome)
+            self._done(item, result)
+
+    def _done(self, item: Item, outcome: Outcome) -> None:
+        try:
+            notices = self._ledger.add(item.task, outcome)
+        except FlatcoreError as error:
+            self._failed(item, Failure.of(error))
+            return
+        item.outcome = self._ledger.end(outcome, notices)
+        item.measured = item.verdict_handle = item.concluded = item.flats = None
+        item.seconds = time.monotonic() - item.begun
+        self._move(item, "done")
+
+    def _failed(self, item: Item, failure: Failure) -> None:
+        assert item.run is not None
+        if failure.passing and item.attempts <= self._policy.retries:
+            pause_s = self._policy.pause_s * 2 ** (item.attempts - 1)
+            log.warning("%s: %s; tried again in %g s", item.task.label, failure.text, pause_s)
+            item.not_before = time.monotonic() + pause_s
+            self._again(item)
+            return
+        item.failure = failure
+        self._ledger.fail(item.run.pid, item.task, failure)
+        item.measured = item.verdict_handle = item.concluded = item.flats = None
+        item.seconds = time.monotonic() - item.begun
+        self._move(item, "failed")
+        for other in self.items:
+            if item in other.borrowed:
+                self._undo(other)
+
+    def _undo(self, other: Item) -> None:
+        """Have a night run again that was held to flats which are not."""
+        log.info("%s: run again, since a night that it was held to could not be written", other.task.label)
+        if other.state == "concluding":
+            other.stale = True
+        elif other.state == "done":
+            other.run, other.attempts = None, 0
+            self._again(other)
+
+    def _again(self, item: Item) -> None:
+        item.measured = item.verdict_handle = item.concluded = item.flats = None
+        item.borrowed, item.stale, item.verdicts = [], False, ()
+        self._move(item, "waiting")
+        # Others wait for it: it is the next.
+        self._by_state["waiting"] = {item: None, **self._by_state["waiting"]}
+
+    def _rest(self) -> None:
+        """Sleep until the first night may be tried again."""
+        if self._by_state["waiting"] and not self._by_state["measured"]:
+            soonest = min(item.not_before for item in self._by_state["waiting"])
+            time.sleep(max(0.0, min(soonest - time.monotonic(), 0.5)))
+
+    def _give_up(self, exit_status: int) -> None:
+        """Record what had begun and will not end."""
+        for item in self.items:
+            if item.run is None or item.state in OVER:
+                continue
+            try:
+                self._ledger.interrupt(item.run.pid, item.task, exit_status)
+            except FlatcoreError as error:
+                log.warning("%s: cannot be recorded as interrupted: %s", item.task.label, error)
+                return
+
+    def _move(self, item: Item, state: State) -> None:
+        del self._by_state[item.state][item]
+        self._by_state[state][item] = None
+        item.state = state
+        self._tell(item)

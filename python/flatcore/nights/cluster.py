@@ -1,0 +1,224 @@
+"""A crew of Dask workers: on this machine, or of any cluster that is reached by its scheduler's address."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flatcore.errors import InputError, UsageError
+from flatcore.nights.crew import Crew, Handle, LostError
+
+try:
+    import dask
+    import distributed as untyped
+    from distributed.scheduler import KilledWorker
+except ImportError as error:
+    raise UsageError(
+        f"process: more than one worker, or a scheduler, needs Dask ({error}): pip install 'flatcore[cluster]'"
+    ) from error
+
+log = logging.getLogger("flatcore.nights")
+
+# Most of Dask has no types.
+distributed: Any = untyped
+
+# How long the scheduler of a cluster may take to answer [s].
+CONNECT_TIMEOUT_S = 30.0
+# The caller looks up as often as this while it waits [s].
+LOOK_UP_S = 0.5
+# A worker may die so often with a night in its hands before the night is given up.
+DEATHS = 3
+# Workers of a local cluster talk over this address only.
+LOCAL = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class LocalWorkers:
+    """Workers of this machine.
+
+    Attributes
+    ----------
+    count
+        Processes.
+    memory_limit
+        Of each, as Dask takes it: ``auto``, ``8GiB``, or 0 for none.
+    folder
+        For what workers put on disk.
+    """
+
+    count: int
+    memory_limit: str = "auto"
+    folder: str | None = None
+
+
+@contextlib.contextmanager
+def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
+    """Start workers of this machine for as long as the block lasts.
+
+    Raises
+    ------
+    UsageError
+        The memory limit is not one.
+    """
+    _check_memory(workers.memory_limit)
+    settings = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        # One night at a time in a worker's hands, and one more at the door.
+        "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.admin.system-monitor.gil.enabled": False,
+        "distributed.logging": {"distributed": "error", "bokeh": "critical"},
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=workers.count,
+            threads_per_worker=1,
+            memory_limit=workers.memory_limit,
+            processes=True,
+            host=LOCAL,
+            dashboard_address=f"{LOCAL}:0",
+            local_directory=workers.folder,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        crew = Cluster(client, workers.count)
+        try:
+            yield crew
+        finally:
+            crew.close()
+
+
+@contextlib.contextmanager
+def cluster_at(address: str) -> Iterator[Cluster]:
+    """Work with the workers of a scheduler, such as ``tcp://host:8786``; they are let go of when the block ends.
+
+    Raises
+    ------
+    InputError
+        It does not answer, or has no workers.
+    """
+    try:
+        client = distributed.Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(f"--scheduler {address}: does not answer: {error}") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise InputError(f"--scheduler {address}: has no worker") from error
+        threads = client.nthreads()
+        crowded = sorted(name for name, count in threads.items() if count > 1)
+        if crowded:
+            log.warning(
+                "%d workers have several threads (%s, …): one night at a time runs in a process; start workers with "
+                "--nthreads 1, and give the threads of a night by --threads",
+                len(crowded),
+                crowded[0],
+            )
+        _same_version(client)
+        crew = Cluster(client, len(threads))
+        try:
+            yield crew
+        finally:
+            crew.close()
+
+
+class Cluster(Crew):
+    """Workers of a Dask cluster.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    size
+        Number of workers.
+    """
+
+    def __init__(self, client: Any, size: int) -> None:
+        self._client = client
+        self._address = client.scheduler.address
+        self._numbers = itertools.count()
+        self._ended = threading.Event()
+        self.size = size
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, urgent: bool = False) -> Handle:
+        """Have a worker call it."""
+        future = self._client.submit(
+            function,
+            *arguments,
+            pure=False,
+            key=f"{function.__name__}-{next(self._numbers)}-{id(self):x}",
+            priority=1 if urgent else 0,
+            retries=0,
+        )
+        future.add_done_callback(lambda _: self._ended.set())
+        return future
+
+    def wait(self, handles: list[Handle]) -> list[Handle]:
+        """Wait until at least one is done; none are given where it takes long."""
+        # Whoever ends after this look wakes the next wait at once.
+        if not any(handle.done() for handle in handles):
+            self._ended.wait(LOOK_UP_S)
+        self._ended.clear()
+        if self._client.status not in ("running", "connecting"):
+            raise InputError(f"--scheduler {self._address}: the scheduler is gone")
+        return [handle for handle in handles if handle.done()]
+
+    def fetch(self, handle: Handle) -> Any:
+        """Give a result.
+
+        Raises
+        ------
+        LostError
+            The workers that were at it are gone.
+        """
+        try:
+            return handle.result()
+        except KilledWorker as error:
+            raise LostError(
+                f"its worker died, {DEATHS + 1} times in a row: killed for want of memory perhaps (--memory-limit)"
+            ) from error
+        except (distributed.CancelledError, distributed.client.FutureCancelledError) as error:
+            raise LostError("the cluster lost it") from error
+
+    def close(self) -> None:
+        """Nothing is kept beyond the handles."""
+
+
+def _check_memory(limit: str) -> None:
+    if limit in ("auto", "0"):
+        return
+    try:
+        dask.utils.parse_bytes(limit)
+    except ValueError:
+        raise UsageError(f"--memory-limit {limit}: expected auto, 0 for none, or a size such as 8GiB") from None
+
+
+def _same_version(client: Any) -> None:
+    """Refuse workers with another flatcore: their results would not be those of the fingerprint.
+
+    Raises
+    ------
+    InputError
+        Naming a worker and both versions.
+    """
+    mine = _version()
+    try:
+        theirs = client.run(_version)
+    except ModuleNotFoundError as error:
+        raise InputError(f"--scheduler: a worker has no flatcore ({error})") from error
+    for worker, version in theirs.items():
+        if version != mine:
+            raise InputError(f"--scheduler: worker {worker} has flatcore {version}, this is {mine}")
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - runs on workers
+
+    return version("flatcore")

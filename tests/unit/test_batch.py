@@ -1,0 +1,309 @@
+"""The order in which nights are measured and concluded, with workers that pretend and finish in any order."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flatcore.caldb import CalibrationRecord, CalibrationSnapshot, RunRecord
+from flatcore.caldb.keys import DAY_S, unix_of_mjd
+from flatcore.fingerprint import Fingerprint
+from flatcore.nights.batch import Batch, Policy
+from flatcore.nights.crew import Crew, LostError
+from flatcore.nights.earlier import HandedFlat, Verdict
+from flatcore.nights.failure import Failure
+from flatcore.nights.known import KnownCalibrations
+from flatcore.nights.plan import Task
+from flatcore.nights.work import Job, Outcome
+from flatcore.request import NightRequest
+from flatcore.settings import Settings
+
+BROKEN = Failure("broken", 3)
+BUSY = Failure("busy", 3, passing=True)
+MAX_AGE_DAYS = 7.0
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of a night: its day, whether it passes, and how its steps fail."""
+
+    day: float
+    passes: bool = True
+    measuring: str = "works"  # works, breaks, or is lost this many times: lost1, lost2, ...
+    concluding: str = "works"
+
+
+def task_of(number, fate, comparing=False, obs_dir=None):
+    name = obs_dir or f"night{number:03d}"
+    return Task(
+        obs_dir=name,
+        kind="FLAT_FLAT",
+        request=NightRequest(name, Path("/data")),
+        files=(),
+        mjd_mid=59000.0 + fate.day,
+        fibers=("A",),
+        snapshot=CalibrationSnapshot(Path("/data/calib"), "db", ()),
+        fingerprint=Fingerprint(()),
+        settings=Settings(),
+        instrument="X",
+        why="new",
+        comparing=comparing,
+    )
+
+
+def record_of(keyname, number, fate):
+    time = unix_of_mjd(59000.0 + fate.day)
+    name = f"{number:03d}_{keyname}"
+    return CalibrationRecord(keyname, "A", False, name, "", time, "", "", True, f"sha{number}")
+
+
+@dataclass
+class PretendLedger:
+    known: KnownCalibrations
+    fates: dict
+    runs: list = field(default_factory=list)
+    ended: dict = field(default_factory=dict)
+
+    def begin(self, task):
+        pid = f"PID-{len(self.runs)}"
+        self.runs.append((pid, task.obs_dir))
+        return RunRecord(len(self.runs), pid, task.obs_dir, "X", "", None, "running", None, "", "", "", "", 1)
+
+    def add(self, task, outcome):
+        number, fate = self.fates[task.obs_dir]
+        if outcome.passed:
+            self.known.learn([record_of("FLAT", number, fate), record_of("BLAZE", number, fate)])
+        return ()
+
+    def end(self, outcome, notices):
+        self.ended[outcome.pid] = outcome
+        return outcome
+
+    def fail(self, pid, task, failure):
+        self.ended[pid] = failure
+
+    def interrupt(self, pid, task, exit_status):
+        self.ended[pid] = exit_status
+
+
+@dataclass(eq=False)
+class Promise:
+    function: str
+    arguments: tuple
+    done: bool = False
+    value: object = None
+
+
+class PretendCrew(Crew):
+    """Finishes what was submitted in an order that chance decides."""
+
+    def __init__(self, size, fates, chance):
+        self.size, self._fates, self._chance = size, fates, chance
+        self._tries = {}
+        self.most_at_work = 0
+
+    def submit(self, function, *arguments, urgent=False):
+        return Promise(function.__name__, arguments)
+
+    def wait(self, handles):
+        self.most_at_work = max(self.most_at_work, len(handles))
+        one = self._chance.choice(handles)
+        self._finish(one)
+        return [one]
+
+    def fetch(self, handle):
+        if isinstance(handle.value, LostError):
+            raise handle.value
+        return handle.value
+
+    def close(self):
+        pass
+
+    def _finish(self, promise):
+        if promise.done:
+            return
+        given = []
+        for argument in promise.arguments:
+            if isinstance(argument, Promise):
+                self._finish(argument)
+            given.append(argument.value if isinstance(argument, Promise) else argument)
+        promise.value = getattr(self, f"_{promise.function}")(*given)
+        promise.done = True
+
+    def _fails(self, job, step, fate):
+        if fate == "breaks":
+            return BROKEN
+        times = times_of(fate)
+        tries = self._tries[job.task.obs_dir, step] = self._tries.get((job.task.obs_dir, step), 0) + 1
+        if tries <= times:
+            return LostError("killed") if fate.startswith("lost") else BUSY
+        return None
+
+    def _measure_night(self, job):
+        assert isinstance(job, Job)
+        return self._fails(job, "measuring", self._fates[job.task.obs_dir][1].measuring) or job
+
+    def _verdicts_of_night(self, measured):
+        if not isinstance(measured, Job):
+            return measured
+        number, fate = self._fates[measured.task.obs_dir]
+        return (Verdict("A", f"{number:03d}_FLAT", unix_of_mjd(59000.0 + fate.day), fate.passes),)
+
+    def _flats_of_night(self, measured):
+        number, fate = self._fates[measured.task.obs_dir]
+        return (HandedFlat("A", f"{number:03d}_FLAT", unix_of_mjd(59000.0 + fate.day), None, None, ""),)
+
+    def _conclude_night(self, job, earlier, *handed):
+        fate = self._fates[job.task.obs_dir][1]
+        failure = self._fails(job, "concluding", fate.concluding)
+        if failure:
+            return failure
+        flats = [(r.unixtime, r.filename) for r in earlier if r.keyname == "FLAT"]
+        flats += [(flat.unixtime, flat.name) for flats in handed for flat in flats]
+        return Outcome(job.pid, fate.passes, {"previous": max(flats, default=(0, None))[1], "warnings": []}, ())
+
+
+def run_batch(fates, size=3, seed=0, order=None, **policy):
+    """Run a batch; gives crew, ledger, and what each night came to."""
+    by_name = {f"night{number:03d}": (number, fate) for number, fate in enumerate(fates)}
+    tasks = [task_of(number, fate, policy.get("comparing", False)) for number, fate in enumerate(fates)]
+    policy.pop("comparing", None)
+    random.Random(seed + 1).shuffle(tasks) if order == "any" else None
+    ledger = PretendLedger(KnownCalibrations(Path("/data/calib"), "db"), by_name)
+    crew = PretendCrew(size, by_name, random.Random(seed))
+    batch = Batch(tasks, crew, ledger, Policy(pause_s=0.0, **policy), threads=1)
+    items = {item.task.obs_dir: item for item in batch.run()}
+    return crew, ledger, [items[f"night{number:03d}"] for number in range(len(fates))]
+
+
+def times_of(step):
+    """How often a step fails before it works."""
+    return int(step[4:]) if step.startswith(("lost", "busy")) else 0
+
+
+def comes_to_nothing(fate):
+    """Whether a night fails for good, or more often than it is tried again."""
+    steps = fate.measuring, fate.concluding
+    return "breaks" in steps or sum(map(times_of, steps)) > Policy().retries
+
+
+def one_after_the_other(fates):
+    """What each night is held to when the nights are run by time; None where it comes to nothing."""
+    held = {}
+    for number in sorted(range(len(fates)), key=lambda number: (fates[number].day, number)):
+        fate = fates[number]
+        if comes_to_nothing(fate):
+            continue
+        earlier = [
+            (fates[other].day, f"{other:03d}_FLAT")
+            for other in held
+            if fates[other].passes and 0.5 < fate.day - fates[other].day <= MAX_AGE_DAYS
+        ]
+        held[number] = max(earlier, default=(0, None))[1]
+    return held
+
+
+steps = st.sampled_from(["works"] * 6 + ["breaks", "lost1", "busy2"])
+nights = st.lists(
+    st.builds(Fate, st.integers(0, 25).map(float), st.booleans(), steps, steps),
+    min_size=1,
+    max_size=14,
+    unique_by=lambda fate: fate.day,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(nights, st.integers(1, 6), st.integers(0, 10_000), st.sampled_from(["oldest", "any"]), st.booleans())
+def test_the_end_is_that_of_one_after_the_other(fates, size, seed, order, comparing):
+    _, ledger, items = run_batch(fates, size, seed, order, comparing=comparing)
+    expected = one_after_the_other(fates)
+    for number, item in enumerate(items):
+        assert item.state == ("done" if number in expected else "failed")
+        if number in expected:
+            assert item.outcome.record["previous"] == expected[number]
+    # Every run that began has ended, and each night that works has one that is the last word.
+    assert {pid for pid, _ in ledger.runs} == set(ledger.ended) | {
+        pid for pid, name in ledger.runs if sum(other == name for _, other in ledger.runs) > 1
+    }
+
+
+def test_a_night_held_to_flats_that_were_never_written_is_run_again():
+    fates = [Fate(0.0), Fate(1.0, concluding="breaks"), Fate(2.0)]
+    again = 0
+    for seed in range(40):
+        _, ledger, items = run_batch(fates, seed=seed)
+        assert items[2].outcome.record["previous"] == "000_FLAT"
+        again += sum(name == "night002" for _, name in ledger.runs) > 1
+    assert again > 0
+
+
+def test_passing_failures_are_tried_again_so_often_and_no_more():
+    _, _, items = run_batch([Fate(0.0, measuring="lost2"), Fate(1.0, measuring="busy3")], retries=2)
+    assert [item.state for item in items] == ["done", "failed"]
+    assert [item.attempts for item in items] == [3, 3]
+    assert items[1].failure == BUSY
+    _, _, items = run_batch([Fate(0.0, measuring="breaks")], retries=2)
+    assert items[0].attempts == 1
+
+
+def test_no_further_night_begins_after_too_many_failures():
+    fates = [Fate(float(day), measuring="breaks") for day in range(10)]
+    _, ledger, items = run_batch(fates, size=1, max_failures=3)
+    assert [item.state for item in items] == ["failed"] * 3 + ["not run"] * 7
+    assert len(ledger.runs) == 3
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_there_is_work_for_all_and_one_more_at_the_door(size):
+    crew, _, _ = run_batch([Fate(float(day)) for day in range(20)], size=size)
+    assert crew.most_at_work >= size
+
+
+def test_sets_of_one_night_do_not_write_at_the_same_time():
+    fate = Fate(0.0)
+    by_name = {"night": (0, fate)}
+    tasks = [task_of(0, fate, obs_dir="night"), task_of(0, fate, obs_dir="night")]
+    crew = PretendCrew(4, by_name, random.Random(1))
+    seen = []
+    batch = Batch(
+        tasks,
+        crew,
+        PretendLedger(KnownCalibrations(Path("/data/calib"), "db"), by_name),
+        Policy(),
+        threads=1,
+        tell=lambda item: seen.append((tasks.index(item.task) if tasks[0] is not tasks[1] else 0, item.state)),
+    )
+    at_work = []
+    batch._tell = lambda item: at_work.append(sum(one.state in ("measuring", "concluding") for one in batch.items))
+    batch.run()
+    assert max(at_work) == 1
+
+
+def test_an_interrupt_is_recorded_for_all_that_had_begun():
+    fates = [Fate(float(day)) for day in range(6)]
+    by_name = {f"night{number:03d}": (number, fate) for number, fate in enumerate(fates)}
+    ledger = PretendLedger(KnownCalibrations(Path("/data/calib"), "db"), by_name)
+    crew = PretendCrew(3, by_name, random.Random(0))
+    batch = Batch([task_of(n, fate) for n, fate in enumerate(fates)], crew, ledger, Policy(), threads=1)
+    waits = []
+
+    def interrupted(handles):
+        waits.append(handles)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+        return PretendCrew.wait(crew, handles)
+
+    crew.wait = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        batch.run()
+    assert set(ledger.ended) == {pid for pid, _ in ledger.runs}
+    assert 130 in ledger.ended.values()
+
+
+def test_half_a_day_is_the_same_night():
+    assert DAY_S == 86_400.0
+    _, _, items = run_batch([Fate(0.0), Fate(0.4), Fate(1.0)])
+    assert [item.outcome.record["previous"] for item in items] == [None, None, "001_FLAT"]
