@@ -36,7 +36,12 @@ def curve_medians(
     image: NDArray[np.float32], dymap: NDArray[np.float32], wanted: NDArray[np.uint8], half: int
 ) -> NDArray[np.float32]: ...
 def unlit_mask(
-    image: NDArray[np.float32], box_size: int, percent: float, window: int, least: int
+    image: NDArray[np.float32],
+    box_size: int,
+    percent: float,
+    window: int,
+    least: int,
+    dymap: NDArray[np.float32] | None,
 ) -> NDArray[np.uint8]: ...
 def to_electrons(
     image: NDArray[np.float32],

@@ -23,7 +23,9 @@ use crate::trust_region::Limits;
 use crate::unlit::{UnlitRule, unlit_mask};
 use crate::windows::window_planes;
 use ndarray::ArrayView2;
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn,
+};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -205,6 +207,7 @@ fn py_curve_medians<'py>(
 }
 
 #[pyfunction(name = "unlit_mask")]
+#[allow(clippy::too_many_arguments)]
 fn py_unlit_mask<'py>(
     py: Python<'py>,
     image: PyReadonlyArray2<'py, f32>,
@@ -212,9 +215,11 @@ fn py_unlit_mask<'py>(
     percent: f64,
     window: usize,
     least: usize,
+    dymap: Option<PyReadonlyArray2<'py, f32>>,
 ) -> PyResult<Mask<'py>> {
     let (image, rule) = (image.as_array(), UnlitRule { box_size, percent, window, least });
-    Ok(compute(py, || unlit_mask(image, rule))?.into_pyarray(py))
+    let dymap = dymap.as_ref().map(|map| map.as_array());
+    Ok(compute(py, || unlit_mask(image, rule, dymap))?.into_pyarray(py))
 }
 
 #[pyfunction(name = "to_electrons")]

@@ -5,16 +5,37 @@ import numpy as np
 from tests.twins.quiet import quiet_nan
 
 
+def moved_row(dymap, y, start, end):
+    """Row at column ``end`` of what is at row ``y`` in column ``start``; None off the image. Halves go up."""
+    half, ny = np.float32(0.5), dymap.shape[0]
+    straight = int(np.clip(np.floor(np.float32(y) - dymap[y, start] + half), 0, ny - 1))
+    row = np.floor(np.float32(y) + dymap[straight, end] - dymap[straight, start] + half)
+    return int(row) if 0 <= row < ny else None
+
+
 @quiet_nan
-def unlit_mask(image, box, percent, window, least):
+def unlit_mask(image, box, percent, window, least, dymap=None):
     """Pixels below the running percentile of their ribbon's cross-order profile; lonely ones out, gaps closed."""
     ny, nx = image.shape
+    dymap = np.zeros(image.shape, np.float32) if dymap is None else dymap
     floor = np.full(image.shape, np.nan)
     for start in range(0, nx, box):
-        profile = np.nanmedian(image[:, start : start + box].astype(float), axis=1)
+        columns = range(start, min(start + box, nx))
+        middle = min(start + box // 2, nx - 1)
+        level = np.full((ny, len(columns)), np.nan)
+        for y in range(ny):
+            for k, x in enumerate(columns):
+                row = moved_row(dymap, y, middle, x)
+                level[y, k] = np.nan if row is None else image[row, x]
+        profile = np.nanmedian(level, axis=1)
+        along = np.full(ny, np.nan)
         for y in range(ny):
             near = profile[max(y - box // 2, 0) : min(y + box // 2, ny)]
-            floor[y, start : start + box] = np.nanpercentile(near, percent) if np.isfinite(near).any() else np.nan
+            along[y] = np.nanpercentile(near, percent) if np.isfinite(near).any() else np.nan
+        for y in range(ny):
+            for x in columns:
+                row = moved_row(dymap, y, x, middle)
+                floor[y, x] = np.nan if row is None else along[row]
     dark = image < floor
     half = window // 2
     padded = np.pad(dark, ((0, 0), (half, half)))

@@ -101,7 +101,7 @@ def test_steep_narrow_orders_are_not_taken_for_bad_pixels():
     flats = level(light, 10)
     along_rows = expected_light(flats.image, SETTINGS.half)
     assert np.count_nonzero(response_bits(flats, along_rows, SETTINGS)) > 50
-    dymap = np.broadcast_to(slope * (np.arange(SHAPE[1]) - SHAPE[1] // 2), SHAPE).astype(np.float32)
+    dymap = np.zeros(SHAPE, np.float32) + np.float32(slope) * (np.arange(SHAPE[1], dtype=np.float32) - SHAPE[1] // 2)
     bits = response_bits(flats, followed_light(flats.image, flats, SETTINGS, along_rows, dymap), SETTINGS)
     assert bits[61, 99] == Bad.DEAD
     assert np.count_nonzero(bits[2:-2, 5:-5]) == 1

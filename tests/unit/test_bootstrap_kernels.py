@@ -23,8 +23,18 @@ def stripes(shape, seed, holes=0.03):
 def test_unlit_mask(box, window, least, percent):
     image = stripes((70, 93), 1)
     image[20:40, 32:48] = np.nan
-    found = _core.unlit_mask(image, box, percent, window, least)
+    found = _core.unlit_mask(image, box, percent, window, least, None)
     np.testing.assert_array_equal(found, twin.unlit_mask(image, box, percent, window, least))
+
+
+@pytest.mark.parametrize("box", [16, 7, 200])
+def test_unlit_mask_along_the_curve(box):
+    image = stripes((70, 93), 1)
+    y, x = np.indices(image.shape)
+    dymap = (0.003 * (x - 40) ** 2 * (1 + y / 90) + 0.013).astype(np.float32)
+    found = _core.unlit_mask(image, box, 20.0, 7, 3, dymap)
+    np.testing.assert_array_equal(found, twin.unlit_mask(image, box, 20.0, 7, 3, dymap))
+    assert (found != _core.unlit_mask(image, box, 20.0, 7, 3, None)).any()
 
 
 @pytest.mark.parametrize("half", [1, 5, 12])
@@ -71,12 +81,38 @@ def test_median_distance(small_night, tmp_path, count):
     np.testing.assert_allclose(found, twin.median_distance(frames, factors, centre), rtol=1e-6, atol=1e-4)
 
 
+def test_the_same_bits_on_any_number_of_threads_and_any_width():
+    image = stripes((90, 300), 6)
+    dymap = np.broadcast_to(0.1 * np.arange(300, dtype=np.float32), image.shape).copy()
+    everywhere = np.ones(image.shape, np.uint8)
+
+    def everything():
+        return [
+            _core.row_medians(image, 5),
+            _core.curve_medians(image, dymap, everywhere, 5),
+            _core.unlit_mask(image, 32, 5.0, 7, 3, None),
+            _core.unlit_mask(image, 32, 5.0, 7, 3, dymap),
+        ]
+
+    before = _core.threads()
+    results = []
+    try:
+        for count, wide in ((1, True), (3, True), (2, False)):
+            _core.set_threads(count)
+            _core.set_wide(wide)
+            results.append([array.tobytes() for array in everything()])
+    finally:
+        _core.set_threads(before)
+        _core.set_wide(True)
+    assert results[0] == results[1] == results[2]
+
+
 def test_wrong_arguments_are_refused():
     image = stripes((20, 30), 5)
     with pytest.raises(ValueError, match="window"):
-        _core.unlit_mask(image, 8, 5.0, 6, 3)
+        _core.unlit_mask(image, 8, 5.0, 6, 3, None)
     with pytest.raises(ValueError, match="percent"):
-        _core.unlit_mask(image, 8, 101.0, 7, 3)
+        _core.unlit_mask(image, 8, 101.0, 7, 3, None)
     with pytest.raises(ValueError, match="half"):
         _core.row_medians(image, 30)
     with pytest.raises(ValueError, match="dymap"):

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flatcore.errors import InputError, UsageError
+from flatcore.images import Image
 from flatcore.instrument import Profile
 from flatcore.locate import Located, Trace
 
+# Columns at which traces are compared, rows to both sides that are summed there, and columns that are enough.
+SAMPLES, REACH, LEAST_SAMPLES = 96, 2, 24
+# Ratio of the scatters from which they tell the pair.
+LEAST_CONTRAST = 1.5
 PAIRED = ("even", "odd", "pair-mean")
 
 
@@ -105,6 +113,44 @@ def illuminations(
         else:
             by_lamp.setdefault(lamp, []).append(one)
     return tuple(Illumination(lamp, tuple(own)) for lamp, own in by_lamp.items()), tuple(dark)
+
+
+def pair_is_lower(located: Located, image: Image) -> bool | None:
+    """Tell which two of three traces per order are the pair: its halves have the same blaze, and the third another.
+
+    The measure is the scatter along the order of the ratio of neighbouring traces, median over the orders.
+
+    Parameters
+    ----------
+    located
+        Three traces per order.
+    image
+        Flat without background, rows by columns.
+
+    Returns
+    -------
+    bool or None
+        Whether the pair is the lower two; None where the ratios do not tell.
+    """
+    rows = located.rows()
+    columns = np.linspace(0, image.shape[1] - 1, SAMPLES).astype(int)
+    lit: dict[tuple[int, int], NDArray[np.float64]] = {}
+    for trace, row in zip(located.traces, rows, strict=True):
+        near = np.rint(row[columns]).astype(int)[:, None] + np.arange(-REACH, REACH + 1)
+        light = image[np.clip(near, 0, image.shape[0] - 1), columns[:, None]]
+        seen = (columns >= trace.first) & (columns <= trace.last) & np.isfinite(light).all(axis=1)
+        flux = np.where(seen, light.sum(axis=1), np.nan)
+        bright = flux > 0.3 * np.nanmax(flux) if seen.any() else seen
+        lit[trace.order, trace.fiber] = np.log(np.where(bright, flux, np.nan))
+    scatter = []
+    for fiber in (0, 1):
+        ratios = [lit[o, f] - lit[o, f + 1] for o, f in lit if f == fiber and (o, f + 1) in lit]
+        spreads = [np.nanstd(ratio) for ratio in ratios if np.isfinite(ratio).sum() >= LEAST_SAMPLES]
+        if not spreads:
+            return None
+        scatter.append(float(np.median(spreads)))
+    lower, upper = scatter
+    return None if max(lower, upper) < LEAST_CONTRAST * min(lower, upper) else lower < upper
 
 
 def share_out(located: Located, lamp: Illumination) -> dict[str, list[Trace]]:

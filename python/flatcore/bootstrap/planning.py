@@ -79,7 +79,7 @@ def planned(request: BootstrapRequest, clock: Clock, scratch: Path) -> Plan:
     )
     named = _named_files(request)
     light = Light(profile, inputs, named, scratch, clock)
-    bench = Workbench(light, settings, tracing, lamps, arcs)
+    bench = Workbench(light, settings, tracing, lamps, arcs, bool(request.fiber_order))
     plan = Plan(request, database, bench, (), "")
     if "DARKREF" not in named and not inputs.darks and not inputs.biases:
         _take_registered_dark(plan)

@@ -155,7 +155,9 @@ def _result(plan: Plan, pid: str, made: tuple[Made, ...], *, skipped: bool, regi
         warnings=tuple(bench.light.warnings),
         seconds=bench.light.clock.seconds,
         frames={"flats": len(inputs.flats), "darks": len(inputs.darks), "biases": len(inputs.biases)},
-        images=_images(bench) if plan.request.keep_images and not skipped and plan.request.steps != ("locate",) else None,
+        images=_images(bench)
+        if plan.request.keep_images and not skipped and plan.request.steps != ("locate",)
+        else None,
         traced=_traced(bench, plan.request.keep_images),
     )
 

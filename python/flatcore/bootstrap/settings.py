@@ -65,11 +65,14 @@ class UnlitSettings(_Section):
         Columns of a pixel's neighbourhood; odd [pixels].
     least
         Dark pixels in it from which a pixel is unlit.
+    follow
+        Follow the curve of the orders within a ribbon, where they climb in it; False is the method as published.
     """
 
     percent: Annotated[float, Field(ge=0, le=100)] = 5.0
     window: Count = 7
     least: Count = 3
+    follow: bool = True
 
 
 class OrderProfileSettings(_Section):

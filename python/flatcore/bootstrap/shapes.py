@@ -84,7 +84,7 @@ def shape_from_traces(orders: Sequence[TracedOrder], shape: tuple[int, int], set
     """
     if not orders:
         raise ValueError("no traces")
-    ny, nx = shape
+    nx = shape[1]
     coefficients = np.array([order.coefficients for order in orders])
     rows = chebyshev.chebval(2 * (nx // 2) / nx - 1, coefficients.T)
     columns = np.arange(nx, dtype=float)
@@ -101,10 +101,11 @@ def shape_from_traces(orders: Sequence[TracedOrder], shape: tuple[int, int], set
     )
     used = scatter <= max(settings.outlier * 1.4826 * float(np.median(scatter)), NEVER_OUT_PIXELS)
     residuals = _held(residuals, first, last)[used]
-    dymap = surface.everywhere() + _between(rows[used], ny).astype(np.float32) @ residuals.astype(np.float32)
+    dymap = surface.everywhere()
+    _add_between(dymap, rows[used], residuals.astype(np.float32))
     slopes = np.abs(np.diff(departures, axis=1))[followed[:, 1:] & used[:, None]]
     return ShapeMap(
-        dymap=np.ascontiguousarray(dymap, np.float32),
+        dymap=dymap,
         rows=rows,
         left_out=tuple(np.flatnonzero(~used).tolist()),
         rms=float(np.sqrt(np.mean((departures - smooth)[followed & used[:, None]] ** 2))),
@@ -144,7 +145,7 @@ class _Surface:
     def everywhere(self) -> Image:
         ny, nx = self.shape
         in_rows, in_columns = self._in_rows(np.arange(ny, dtype=float)), self._in_columns(np.arange(nx, dtype=float))
-        return np.asarray(in_rows.astype(np.float32) @ in_columns.astype(np.float32))
+        return np.ascontiguousarray(in_rows.astype(np.float32) @ in_columns.astype(np.float32))
 
     def _in_rows(self, rows: Array) -> Array:
         degree = self.coefficients.shape[0] - 1
@@ -183,10 +184,12 @@ def _fit(  # noqa: PLR0917 - values and where they are
     weight = np.ones(values.size)
     solution = np.zeros(basis.shape[1])
     for _ in range(FIT_ROUNDS):
-        solution = np.linalg.lstsq(basis * weight[:, None], values * weight, rcond=1e-10)[0]
+        # Normal equations: the polynomials are nearly orthogonal, and terms that no trace tells stay 0.
+        weighted = basis.T * weight
+        solution = np.linalg.lstsq(weighted @ basis, weighted @ values, rcond=1e-12)[0]
         off = np.abs(values - basis @ solution)
         scale = max(1.4826 * float(np.median(off)), 1e-3)
-        weight = np.sqrt(1 / (1 + (off / (3 * scale)) ** 2))
+        weight = 1 / (1 + (off / (3 * scale)) ** 2)
     return _Surface(solution.reshape(in_y.shape[1], in_x.shape[1]), middle, half, shape)
 
 
@@ -197,15 +200,13 @@ def _held(residuals: Array, first: NDArray[np.int_], last: NDArray[np.int_]) -> 
     return np.take_along_axis(residuals, inside, axis=1)
 
 
-def _between(rows: Array, ny: int) -> Array:
-    """Weights of the orders at every row of the detector: linear between neighbours, constant beyond."""
+def _add_between(image: Image, rows: Array, residuals: Image) -> None:
+    """Add what is left of the traces to every row: by a line between neighbours, constant beyond the outermost."""
     order = np.argsort(rows, kind="stable")
-    place = np.interp(np.arange(ny), rows[order], np.arange(rows.size))
-    lower = np.minimum(np.floor(place).astype(int), rows.size - 1)
-    upper = np.minimum(lower + 1, rows.size - 1)
-    share = place - lower
-    weights = np.zeros((ny, rows.size))
-    at = np.arange(ny)
-    weights[at, order[lower]] += 1 - share
-    weights[at, order[upper]] += share
-    return weights
+    places = np.interp(np.arange(len(image)), rows[order], np.arange(rows.size))
+    for y, place in enumerate(places):
+        lower = min(int(place), rows.size - 1)
+        share = np.float32(place - lower)
+        image[y] += (1 - share) * residuals[order[lower]]
+        if share:
+            image[y] += share * residuals[order[lower + 1]]

@@ -7,7 +7,7 @@ from flatcore.bootstrap.settings import UnlitSettings
 from flatcore.images import Image, Mask
 
 
-def unlit_pixels(image: Image, box: int, settings: UnlitSettings) -> Mask:
+def unlit_pixels(image: Image, box: int, settings: UnlitSettings, dymap: Image | None = None) -> Mask:
     """Find the pixels between the orders.
 
     Ribbons of ``box`` columns are narrow enough for orders to lie level in them. The median of each row of a ribbon is
@@ -20,6 +20,9 @@ def unlit_pixels(image: Image, box: int, settings: UnlitSettings) -> Mask:
         Rows by columns, float32; NaN where a pixel is bad.
     box
         Width of the ribbons and of the running percentile [pixels].
+    dymap
+        SHAPEY [pixels]: ribbons then follow the curve of the orders, whose gaps are else filled in their profile where
+        they are steep. None is the method as published.
 
     Returns
     -------
@@ -35,4 +38,4 @@ def unlit_pixels(image: Image, box: int, settings: UnlitSettings) -> Mask:
     -----
     Method: the background map of Cook et al. 2022, PASP 134, 114509, with their numbers as defaults.
     """
-    return _core.unlit_mask(image, box, settings.percent, settings.window, settings.least)
+    return _core.unlit_mask(image, box, settings.percent, settings.window, settings.least, dymap)

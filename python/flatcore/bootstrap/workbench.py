@@ -18,7 +18,7 @@ from flatcore.bootstrap.badpixels import (
     steady_bits,
 )
 from flatcore.bootstrap.dark import combined_rate
-from flatcore.bootstrap.fibers import Illumination, Localisation, share_out
+from flatcore.bootstrap.fibers import Illumination, Localisation, pair_is_lower, share_out
 from flatcore.bootstrap.light import Light
 from flatcore.bootstrap.orderprofile import order_profile, strips
 from flatcore.bootstrap.settings import BootstrapSettings
@@ -52,6 +52,8 @@ class Workbench:
         Lamps, and the localisations whose traces are taken from their flats.
     arcs
         Comb or arc frames.
+    fiber_order_given
+        Whether the user said in which order the localisations lie.
     """
 
     light: Light
@@ -59,6 +61,7 @@ class Workbench:
     locate_settings: LocateSettings
     lamps: tuple[Illumination, ...]
     arcs: tuple[FitsImage, ...]
+    fiber_order_given: bool = False
 
     @cached_property
     def _level(self) -> Level:
@@ -115,34 +118,39 @@ class Workbench:
 
     @cached_property
     def _first(self) -> tuple[Mask, dict[str, BackgroundMaps]]:
-        """Unlit pixels, and the flats' background, with bad pixels as they are known before the traces."""
-        flats = {lamp: _without(image, self.level_bad) for lamp, image in self.light.electrons.items()}
+        """Unlit pixels, and the flats' background, as far as they are known before the traces."""
+        return self._background(self.level_bad, None)
+
+    @cached_property
+    def _last(self) -> tuple[Mask, dict[str, BackgroundMaps]]:
+        climbs = self.shape.steepest * self.light.profile.background.box >= LEAST_CLIMB
+        follow = self.settings.unlit.follow and climbs
+        if not follow and self.bad is self.level_bad:
+            return self._first
+        return self._background(self.bad, self.shape.dymap if follow else None)
+
+    def _background(self, bad: Mask, dymap: Image | None) -> tuple[Mask, dict[str, BackgroundMaps]]:
+        flats = {lamp: _without(image, bad) for lamp, image in self.light.electrons.items()}
         whole = flats.get("FLAT_FLAT")
         if whole is None:
             # A pixel is unlit where it gets light from none of the lamps.
             first, *more = flats.values()
             whole = np.sum([first, *more], axis=0, dtype=np.float32) if more else first
+        background = self.light.profile.background
         with self.light.clock.stage("unlit"):
-            unlit = unlit_pixels(whole, self.light.profile.background.box, self.settings.unlit)
+            unlit = unlit_pixels(whole, background.box, self.settings.unlit, dymap)
         with self.light.clock.stage("background"):
-            background = self.light.profile.background
             return unlit, {lamp: subtract_background(image, unlit, background) for lamp, image in flats.items()}
 
     @property
     def unlit(self) -> Mask:
         """1 where a pixel gets no light."""
-        return self._first[0]
+        return self._last[0]
 
-    @cached_property
+    @property
     def flats(self) -> dict[str, Image]:
         """Flats by lamp, without their background [electrons]; NaN where a pixel is bad."""
-        maps = self._first[1]
-        if self.bad is self.level_bad:
-            return {lamp: found.corrected for lamp, found in maps.items()}
-        with self.light.clock.stage("background"):
-            return {
-                lamp: _without(self.light.electrons[lamp] - found.global_map, self.bad) for lamp, found in maps.items()
-            }
+        return {lamp: maps.corrected for lamp, maps in self._last[1].items()}
 
     @cached_property
     def located(self) -> dict[str, Located]:
@@ -152,12 +160,13 @@ class Workbench:
         with self.light.clock.stage("locate"):
             for lamp in self.lamps:
                 settings = self._settings_for(lamp)
+                first = self.light.inputs.main[lamp.dprtype].frames[0].path
                 try:
                     found[lamp.dprtype] = locate(flats[lamp.dprtype], settings)
                 except ValueError as error:
-                    raise InputError(
-                        f"{self.light.inputs.main[lamp.dprtype].frames[0].path} and others: {error}"
-                    ) from error
+                    raise InputError(f"{first} and those like it: {error}") from error
+                if not found[lamp.dprtype].traces:
+                    raise InputError(f"{first} and those like it: no order was found")
         return found
 
     def _settings_for(self, lamp: Illumination) -> LocateSettings:
@@ -170,7 +179,8 @@ class Workbench:
         found: dict[str, list[Trace]] = {}
         for lamp in self.lamps:
             first = self.light.inputs.main[lamp.dprtype].frames[0].path
-            for name, traces in share_out(self.located[lamp.dprtype], lamp).items():
+            ordered = self._in_order(lamp)
+            for name, traces in share_out(self.located[lamp.dprtype], ordered).items():
                 is_inside = [0 <= _row_at(trace.coefficients, nx // 2, nx) <= ny - 1 for trace in traces]
                 inside = [trace for trace, holds in zip(traces, is_inside, strict=True) if holds]
                 if len(inside) < len(traces):
@@ -180,6 +190,23 @@ class Workbench:
                     raise InputError(f"{first} and those like it: no order of fibre {name} was found")
                 found[name] = inside
         return found
+
+    def _in_order(self, lamp: Illumination) -> Illumination:
+        """Put the localisations of a lamp into their order from low rows up, as far as the light tells."""
+        own = lamp.localisations
+        if len(own) == 1 or self.fiber_order_given:
+            return lamp
+        is_lower = None
+        if sorted(one.members for one in own) == [1, 2]:
+            is_lower = pair_is_lower(self.located[lamp.dprtype], self._first[1][lamp.dprtype].corrected)
+        if is_lower is not None:
+            return Illumination(lamp.dprtype, tuple(sorted(own, key=lambda one: (one.members == 1) == is_lower)))
+        names = ", ".join(one.name for one in own)
+        self.light.warn(
+            f"{lamp.dprtype} flats light {names} together: they are taken to lie in this order from low rows up; "
+            "--fiber-order says otherwise"
+        )
+        return lamp
 
     @cached_property
     def coefficients(self) -> dict[str, NDArray[np.float64]]:
