@@ -91,7 +91,7 @@ def simulated_pair(folder: Path, seed: int, frames: int = FRAMES, instrument: st
     some = next(iter(quiet.values()))
     scene = make_scene(options)
     light = scene.lit_light()
-    response = detector.make_pixels(options.profile.detector, options.bad_pixels, seed).response
+    response = detector.make_pixels(options.profile.detector, options.simulated, options.bad_pixels, seed).response
     with np.load(roots[False] / "truth" / f"{options.obs_dir}.npz") as stored:
         truth = {name: stored[name] for name in stored.files}
     lit, even = (_of(image, some, geometry.transform) for image in (light * response, light))

@@ -28,6 +28,21 @@ def combine_files(
 def combine_frames(
     frames: Sequence[NDArray[np.float32]], method: str, clip_sigma: float, electrons: float, readnoise: float
 ) -> NDArray[np.float32]: ...
+def median_distance(
+    sources: Sequence[_Source], factors: Sequence[float], centre: NDArray[np.float32]
+) -> NDArray[np.float32]: ...
+def row_medians(image: NDArray[np.float32], half: int) -> NDArray[np.float32]: ...
+def curve_medians(
+    image: NDArray[np.float32], dymap: NDArray[np.float32], wanted: NDArray[np.uint8], half: int
+) -> NDArray[np.float32]: ...
+def unlit_mask(
+    image: NDArray[np.float32],
+    box_size: int,
+    percent: float,
+    window: int,
+    least: int,
+    dymap: NDArray[np.float32] | None,
+) -> NDArray[np.uint8]: ...
 def to_electrons(
     image: NDArray[np.float32],
     bounds: tuple[float, float] | None,
@@ -88,6 +103,24 @@ def window_planes(
     dxmap: NDArray[np.float32],
     dymap: NDArray[np.float32],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]: ...
+def column_blocks(image: NDArray[np.float32], width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+def straight_profiles(
+    image: NDArray[np.float32], traces: NDArray[np.float64], half: int, width: int
+) -> NDArray[np.float32]: ...
+def mean_profiles(
+    profiles: NDArray[np.float32], reach: NDArray[np.int64], sloped: Sequence[bool]
+) -> NDArray[np.float64]: ...
+def coarse_shifts(
+    profiles: NDArray[np.float32], means: NDArray[np.float64], reach: NDArray[np.int64], most: Sequence[int]
+) -> NDArray[np.float64]: ...
+def fit_profiles(
+    profiles: NDArray[np.float32],
+    means: NDArray[np.float64],
+    reach: NDArray[np.int64],
+    sloped: Sequence[bool],
+    noise: tuple[float, float, float],
+    share: float,
+) -> NDArray[np.float64]: ...
 def running_nan_median(row: NDArray[np.float64], width: int) -> NDArray[np.float64]: ...
 def robust_sigma(values: NDArray[np.float64]) -> float: ...
 def box_medians(values: NDArray[np.float64], boxes: int) -> NDArray[np.float64]: ...

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +19,7 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.errors import InputError
+from flatcore.unpacking import gunzipped, untiled
 
 __all__ = [
     "FITS_SUFFIXES",
@@ -30,6 +28,7 @@ __all__ = [
     "ImageLocation",
     "header_of_stream",
     "open_image",
+    "open_images",
     "opened",
     "read_doubles",
     "read_header",
@@ -100,16 +99,58 @@ def open_image(path: Path, scratch: Path | None = None) -> FitsImage:
     InputError
         The file is missing, not FITS, truncated, or holds no two-dimensional image.
     """
+    return open_images(path, [None], scratch)[0]
+
+
+def open_images(path: Path, wanted: Sequence[int | str | None], scratch: Path | None = None) -> tuple[FitsImage, ...]:
+    """Read a file's header and find some of its images.
+
+    Parameters
+    ----------
+    path, scratch
+        As of :func:`open_image`.
+    wanted
+        Indices or names (EXTNAME) of HDUs; None is the first that holds an image.
+
+    Raises
+    ------
+    InputError
+        As of :func:`open_image`; or there is no such HDU, or it holds no image.
+    """
     _check_fits(path)
-    plain = _gunzipped(path, scratch) if path.suffix == ".gz" else path
+    plain = gunzipped(path, scratch) if path.suffix == ".gz" else path
     with opened(plain, path) as hdus:
+        return tuple(_image_of(_hdu_of(hdus, which, path), hdus[0].header, plain, path, scratch) for which in wanted)
+
+
+def _image_of(hdu: Any, primary: Header, plain: Path, path: Path, scratch: Path | None) -> FitsImage:
+    if isinstance(hdu, fits.CompImageHDU):
+        location = _locate(untiled(hdu, path, scratch), path)
+    else:
+        location = _location(hdu, plain, path)
+    return FitsImage(path, _merged_header(primary, hdu.header), location)
+
+
+def _hdu_of(hdus: Any, which: int | str | None, path: Path) -> Any:
+    """Give the HDU asked for, which must hold an image."""
+    if which is None:
         for hdu in hdus:
-            if isinstance(hdu, fits.CompImageHDU):
-                location = _locate(_untiled(hdu, path, scratch), path)
-                return FitsImage(path, _merged_header(hdus[0].header, hdu.header), location)
-            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
-                return FitsImage(path, _merged_header(hdus[0].header, hdu.header), _location(hdu, plain, path))
-    raise InputError(f"{path}: holds no image")
+            if _holds_image(hdu):
+                return hdu
+        raise InputError(f"{path}: holds no image")
+    names = [str(hdu.name) for hdu in hdus]
+    known = [name.casefold() for name in names]
+    index = known.index(which.casefold()) if isinstance(which, str) and which.casefold() in known else which
+    if isinstance(index, str) or index >= len(names):
+        told = ", ".join(f"{i} {name}".strip() for i, name in enumerate(names))
+        raise InputError(f"{path}: HDU {which!r} is missing, found {told}")
+    if not _holds_image(hdus[index]):
+        raise InputError(f"{path}: HDU {which!r} holds no image of two axes")
+    return hdus[index]
+
+
+def _holds_image(hdu: Any) -> bool:
+    return bool(hdu.is_image and hdu.header.get("NAXIS", 0) >= 2)
 
 
 def read_header(path: Path) -> Header:
@@ -145,7 +186,7 @@ def header_of_stream(stream: BinaryIO, named: str) -> Header:
 def _first_header(hdus: Any) -> Header:
     """Give the primary header with the keywords of the first image added."""
     for hdu in hdus:
-        if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
+        if _holds_image(hdu):
             return _merged_header(hdus[0].header, hdu.header)
     return hdus[0].header.copy()
 
@@ -272,34 +313,6 @@ def _location(hdu: Any, plain: Path, named: Path) -> ImageLocation:
 def _locate(plain: Path, named: Path) -> ImageLocation:
     with opened(plain, named) as hdus:
         return _location(hdus[0], plain, named)
-
-
-def _scratch_file(path: Path, scratch: Path | None) -> Path:
-    if scratch is None:
-        raise InputError(f"{path}: compressed, and no folder for an uncompressed copy was given")
-    handle, name = tempfile.mkstemp(suffix=".fits", dir=scratch)
-    os.close(handle)
-    return Path(name)
-
-
-def _gunzipped(path: Path, scratch: Path | None) -> Path:
-    plain = _scratch_file(path, scratch)
-    try:
-        with gzip.open(path, "rb") as packed, plain.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be uncompressed: {error}") from error
-    return plain
-
-
-def _untiled(hdu: Any, path: Path, scratch: Path | None) -> Path:
-    plain = _scratch_file(path, scratch)
-    bare = fits.PrimaryHDU(np.asarray(hdu.data))
-    for keyword in ("BSCALE", "BZERO", "BLANK"):
-        if keyword in hdu.header:
-            bare.header[keyword] = hdu.header[keyword]
-    bare.writeto(plain, overwrite=True)
-    return plain
 
 
 _STRUCTURE = {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE",

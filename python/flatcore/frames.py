@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from flatcore.assembly import header_with, open_frame
 from flatcore.errors import InputError, UsageError
-from flatcore.fitsio import FITS_SUFFIXES, FitsImage, open_image, read_header, read_pixels
+from flatcore.fitsio import FITS_SUFFIXES, FitsImage, read_header, read_pixels
 from flatcore.header import failed_quality_control, required
 from flatcore.images import Exposure, FrameSet, LeftOut
-from flatcore.instrument import Profile
+from flatcore.instrument import Keywords, Profile
 
 FLAT_KINDS = ("FLAT_FLAT", "DARK_FLAT", "FLAT_DARK")
 
 
-def find_frames(folder: Path, names: Sequence[str] = ()) -> list[Path]:
+def find_frames(folder: Path, names: Sequence[str] = (), keywords: Keywords | None = None) -> list[Path]:
     """Find the frames of an observation directory.
 
     Parameters
@@ -26,6 +27,8 @@ def find_frames(folder: Path, names: Sequence[str] = ()) -> list[Path]:
         The observation directory.
     names
         File names in it, paths, or globs of either; none means every preprocessed flat of the folder.
+    keywords
+        Where the profile finds DPRTYPE, for raw frames that do not have it.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def find_frames(folder: Path, names: Sequence[str] = ()) -> list[Path]:
         hint = f"; there are {', '.join(known)}" if known else ""
         raise InputError(f"{folder}: no such observation directory{hint}")
     if not names:
-        return _each_once(_flats_of(folder))
+        return _each_once(_flats_of(folder, keywords or {}))
     found: list[Path] = []
     for name in names:
         try:
@@ -77,14 +80,16 @@ def _matches(folder: Path, name: str) -> list[Path]:
     return []
 
 
-def _flats_of(folder: Path) -> list[Path]:
+def _flats_of(folder: Path, keywords: Keywords) -> list[Path]:
     """Every FITS file of the folder whose DPRTYPE is a flat's; others are not this recipe's concern."""
     flats = []
+    kind = {keyword: source for keyword, source in keywords.items() if keyword == "DPRTYPE"}
     for path in sorted(folder.iterdir()):
         if not path.name.endswith(FITS_SUFFIXES) or path.name.startswith("."):
             continue
         header = read_header(path)
         preprocessed = str(header.get("DRSOUTID", "DRS_PP")).strip() == "DRS_PP"
+        header = header_with(header, kind, path) if preprocessed else header
         if preprocessed and "DPRTYPE" not in header:
             raise InputError(f"{path}: header keyword DPRTYPE is missing")
         if preprocessed and header["DPRTYPE"] in FLAT_KINDS:
@@ -104,11 +109,11 @@ def select_frames(
     paths
         The frames.
     profile
-        The instrument, for the shape of its raw frames.
+        The instrument, for how its raw frames are read and their shape.
     require_qc
         Drop frames whose QCC_ALL is false.
     scratch
-        Folder for uncompressed copies.
+        Folder for copies of compressed frames, and of those that are assembled.
 
     Raises
     ------
@@ -121,7 +126,7 @@ def select_frames(
     kept: list[FitsImage] = []
     left_out: list[LeftOut] = []
     for path in paths:
-        frame = open_image(path, scratch)
+        frame = open_frame(path, profile, scratch)
         dprtype = required(frame.header, "DPRTYPE", path, str)
         if dprtype not in FLAT_KINDS:
             raise InputError(f"{path}: DPRTYPE = {dprtype!r}, expected one of {', '.join(FLAT_KINDS)}")
@@ -176,7 +181,7 @@ def _check_agreement(frames: Sequence[FitsImage], profile: Profile) -> None:
         shape, expected = frame.location.shape, profile.detector.shape
         if shape != expected:
             raise InputError(
-                f"{frame.path}: NAXIS2 x NAXIS1 = {shape[0]} x {shape[1]}, "
+                f"{frame.path}: {_axes(profile)} = {shape[0]} x {shape[1]}, "
                 f"expected {expected[0]} x {expected[1]} for {profile.name}"
             )
         for keyword, kind in (("INSTRUME", str), ("EXPTIME", float)):
@@ -185,6 +190,11 @@ def _check_agreement(frames: Sequence[FitsImage], profile: Profile) -> None:
                 raise InputError(
                     f"{frame.path}: {keyword} = {value!r}, but {first.path.name} has {reference!r}; frames must agree"
                 )
+
+
+def _axes(profile: Profile) -> str:
+    """Give the keywords of the files that say how many rows and columns there are."""
+    return "NAXIS2 x NAXIS1" if profile.detector.dispersion == "rows" else "NAXIS1 x NAXIS2"
 
 
 def exposure_of(frame: FitsImage, profile: Profile) -> Exposure:

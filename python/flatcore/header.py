@@ -47,7 +47,9 @@ def writable_header(header: Header) -> tuple[Header, list[str]]:
     clean, dropped = Header(), []
     for card in header.cards:
         try:
-            copy = fits.Card(card.keyword, card.value, card.comment)
+            # astropy reads HIERARCH off a keyword, and warns of making such a card when it is not there.
+            hierarch = "HIERARCH " if len(card.keyword) > 8 else ""
+            copy = fits.Card(f"{hierarch}{card.keyword}", card.value, card.comment)
             copy.verify("exception")
             str(copy)
             clean.append(copy, end=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from flatcore import calibrations, products
+from flatcore.assembly import header_with
 from flatcore.caldb import CalibrationDatabase, CalibrationSource
 from flatcore.clock import Clock
 from flatcore.combine import product_stem
@@ -79,7 +80,8 @@ def prepared(
     root = request.data_root
     with tempfile.TemporaryDirectory(prefix="flatcore-") as scratch:
         with clock.stage("frames"):
-            paths = find_frames(request.input_folder, request.files)
+            given = given_profile(request)
+            paths = find_frames(request.input_folder, request.files, given.keywords if given else None)
             profile, settings = profile_and_settings(request, paths[0])
             selected = select_frames(paths, profile, settings.input.require_qc, Path(scratch))
             if not settings.combine.frames:
@@ -124,7 +126,7 @@ def profile_and_settings(request: NightRequest, first: Path, header: Header | No
     UsageError, InputError
         No profile fits, or a setting is wrong.
     """
-    profile = _profile(request.instrument, first, read_header(first) if header is None else header)
+    profile = _profile(request, first, read_header(first) if header is None else header)
     profile, settings = resolve(profile, request.preset, [request.settings], request.assignments)
     _check_box(profile, settings)
     return profile, settings
@@ -153,10 +155,18 @@ def _refuse_namesakes(selected: FrameSet) -> None:
         by_stem[stem] = frame.path
 
 
-def _profile(instrument: str | Path | Profile | None, first: Path, header: Header) -> Profile:
-    if instrument is None:
+def given_profile(request: NightRequest) -> Profile | None:
+    """Give the profile that a request names; None where it is chosen by the frames."""
+    if request.instrument is None or isinstance(request.instrument, Profile):
+        return request.instrument
+    return load_profile(request.instrument)
+
+
+def _profile(request: NightRequest, first: Path, header: Header) -> Profile:
+    given = given_profile(request)
+    if given is None:
         return profile_for_header(header, first)
-    profile = instrument if isinstance(instrument, Profile) else load_profile(instrument)
-    if not profile.matches(header):
-        log.warning("%s: INSTRUME = %r is not what %s expects", first, header.get("INSTRUME"), profile.name)
-    return profile
+    found = header_with(header, {key: source for key, source in given.keywords.items() if key == "INSTRUME"}, first)
+    if not given.matches(found):
+        log.warning("%s: INSTRUME = %r is not what %s expects", first, found.get("INSTRUME"), given.name)
+    return given

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use flatcore::along::{curve_medians, row_medians};
 use flatcore::background::global_background;
 use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use flatcore::combine::{Method, combine};
@@ -18,7 +19,9 @@ use flatcore::orders::{Extraction, Window};
 use flatcore::outliers::{effective_readnoise, slow_part};
 use flatcore::pixels::{PixelFile, PixelLayout};
 use flatcore::scattered::{ScatterKernel, scattered_light};
+use flatcore::spread::median_distance;
 use flatcore::straighten::{Linear, straighten};
+use flatcore::unlit::{UnlitRule, unlit_mask};
 use ndarray::{Array2, ArrayView2};
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -201,6 +204,29 @@ fn extraction(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn bootstrapping(criterion: &mut Criterion) {
+    let frames: Vec<Array2<f32>> = (0..10).map(|seed| image(SIDE, SIDE, seed)).collect();
+    let views: Vec<ArrayView2<'_, f32>> = frames.iter().map(|frame| frame.view()).collect();
+    let flat = gapped(frames[0].clone());
+    let dymap = Array2::from_shape_fn((SIDE, SIDE), |(_, x)| 0.05 * (x as f32 - 512.0));
+    let everywhere = Array2::ones((SIDE, SIDE));
+    let rule = UnlitRule { box_size: 128, percent: 5.0, window: 7, least: 3 };
+    let mut group = criterion.benchmark_group("bootstrap");
+    group.throughput(pixels(SIDE));
+    group.bench_function("row medians/5", |b| b.iter(|| row_medians(flat.view(), 5).unwrap()));
+    group.bench_function("curve medians/5", |b| {
+        b.iter(|| curve_medians(flat.view(), dymap.view(), everywhere.view(), 5).unwrap());
+    });
+    group.bench_function("unlit", |b| b.iter(|| unlit_mask(flat.view(), rule, None).unwrap()));
+    group.bench_function("unlit along the curve", |b| {
+        b.iter(|| unlit_mask(flat.view(), rule, Some(dymap.view())).unwrap());
+    });
+    group.bench_function("distance/10 frames", |b| {
+        b.iter(|| median_distance(views.as_slice(), &[1.0; 10], flat.view()).unwrap());
+    });
+    group.finish();
+}
+
 fn spectra(criterion: &mut Criterion) {
     let row: Vec<f64> = image(1, COLUMNS, 1).iter().map(|&v| f64::from(v)).collect();
     let mut group = criterion.benchmark_group("spectrum");
@@ -245,6 +271,7 @@ fn main() {
     hot_pixels(&mut criterion);
     straightening(&mut criterion);
     extraction(&mut criterion);
+    bootstrapping(&mut criterion);
     spectra(&mut criterion);
     files(&mut criterion);
     criterion.final_summary();

@@ -3,6 +3,7 @@
 //! Images are single precision, sums are double. Work is shared out over independent pixels, columns, cells or orders,
 //! never over a floating-point sum, so results are the same bits for any number of threads.
 
+pub mod along;
 pub mod background;
 pub mod calibrate;
 pub mod combine;
@@ -22,15 +23,19 @@ pub mod orders;
 pub mod outliers;
 mod parallel;
 pub mod pixels;
+pub mod profiles;
 pub mod scattered;
 mod selection;
 pub mod simd;
 pub mod sinc2;
 pub mod spline;
+pub mod spread;
 pub mod straighten;
+pub mod tracing;
 mod triangle;
 pub mod trust_region;
 mod trust_step;
+pub mod unlit;
 mod validity;
 pub mod windows;
 

@@ -1,5 +1,6 @@
 //! The Python face: borrow arrays, release the GIL, call a kernel, map the error.
 
+use crate::along::{curve_medians, row_medians};
 use crate::background::{background_map, global_background, subtract_background};
 use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 use crate::combine::{Method, combine};
@@ -12,13 +13,19 @@ use crate::mapping::Mapping;
 use crate::orders::{Extraction, Spectra, Window};
 use crate::outliers::{box_medians, effective_readnoise, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
+use crate::profiles::{coarse_shifts, fit_profiles, mean_profiles};
 use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
+use crate::spread::median_distance;
 use crate::straighten::{Linear, straighten};
+use crate::tracing::{column_blocks, straight_profiles};
 use crate::trust_region::Limits;
+use crate::unlit::{UnlitRule, unlit_mask};
 use crate::windows::window_planes;
 use ndarray::ArrayView2;
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn,
+};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -32,6 +39,7 @@ type Source = (PathBuf, u64, (usize, usize), i32, f64, f64, Option<i64>);
 type Image<'py> = Bound<'py, PyArray2<f32>>;
 type Vector<'py> = Bound<'py, PyArray1<f64>>;
 type Spectrum<'py> = Bound<'py, PyArray2<f64>>;
+type Cube<'py> = Bound<'py, PyArray3<f64>>;
 type Mask<'py> = Bound<'py, PyArray2<u8>>;
 type Marks<'py> = Bound<'py, PyArray2<bool>>;
 type SpectraArrays<'py> = (Spectrum<'py>, Spectrum<'py>, Image<'py>, Mask<'py>, Vec<usize>);
@@ -163,6 +171,55 @@ fn combine_frames<'py>(
     let method = self::method(method, clip_sigma, electrons, readnoise)?;
     let views: Vec<ArrayView2<'_, f32>> = frames.iter().map(|f| f.as_array()).collect();
     Ok(compute(py, || combine(views.as_slice(), method))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "median_distance")]
+fn py_median_distance<'py>(
+    py: Python<'py>,
+    sources: Vec<Source>,
+    factors: Vec<f64>,
+    centre: PyReadonlyArray2<'py, f32>,
+) -> PyResult<Image<'py>> {
+    let centre = centre.as_array();
+    let distances = compute(py, || {
+        let files = sources.into_iter().map(opened).collect::<Result<Vec<_>, _>>()?;
+        median_distance(files.as_slice(), &factors, centre)
+    })?;
+    Ok(distances.into_pyarray(py))
+}
+
+#[pyfunction(name = "row_medians")]
+fn py_row_medians<'py>(py: Python<'py>, image: PyReadonlyArray2<'py, f32>, half: usize) -> PyResult<Image<'py>> {
+    let image = image.as_array();
+    Ok(compute(py, || row_medians(image, half))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "curve_medians")]
+fn py_curve_medians<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    dymap: PyReadonlyArray2<'py, f32>,
+    wanted: PyReadonlyArray2<'py, u8>,
+    half: usize,
+) -> PyResult<Image<'py>> {
+    let (image, dymap, wanted) = (image.as_array(), dymap.as_array(), wanted.as_array());
+    Ok(compute(py, || curve_medians(image, dymap, wanted, half))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "unlit_mask")]
+#[allow(clippy::too_many_arguments)]
+fn py_unlit_mask<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    box_size: usize,
+    percent: f64,
+    window: usize,
+    least: usize,
+    dymap: Option<PyReadonlyArray2<'py, f32>>,
+) -> PyResult<Mask<'py>> {
+    let (image, rule) = (image.as_array(), UnlitRule { box_size, percent, window, least });
+    let dymap = dymap.as_ref().map(|map| map.as_array());
+    Ok(compute(py, || unlit_mask(image, rule, dymap))?.into_pyarray(py))
 }
 
 #[pyfunction(name = "to_electrons")]
@@ -364,6 +421,66 @@ fn py_window_planes<'py>(
     Ok((found.bad.into_pyarray(py), found.off_detector.into_pyarray(py), found.coverage.into_pyarray(py)))
 }
 
+#[pyfunction(name = "column_blocks")]
+fn py_column_blocks<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    width: usize,
+) -> PyResult<(Image<'py>, Image<'py>)> {
+    let image = image.as_array();
+    let found = compute(py, || column_blocks(image, width))?;
+    Ok((found.medians.into_pyarray(py), found.noise.into_pyarray(py)))
+}
+
+#[pyfunction(name = "straight_profiles")]
+fn py_straight_profiles<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    traces: PyReadonlyArray2<'py, f64>,
+    half: usize,
+    width: usize,
+) -> PyResult<Bound<'py, PyArray3<f32>>> {
+    let (image, traces) = (image.as_array(), traces.as_array());
+    Ok(compute(py, || straight_profiles(image, traces, half, width))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "mean_profiles")]
+fn py_mean_profiles<'py>(
+    py: Python<'py>,
+    profiles: PyReadonlyArray3<'py, f32>,
+    reach: PyReadonlyArray2<'py, i64>,
+    sloped: Vec<bool>,
+) -> PyResult<Spectrum<'py>> {
+    let (profiles, reach) = (profiles.as_array(), reach.as_array());
+    Ok(compute(py, || mean_profiles(profiles, reach, &sloped))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "coarse_shifts")]
+fn py_coarse_shifts<'py>(
+    py: Python<'py>,
+    profiles: PyReadonlyArray3<'py, f32>,
+    means: PyReadonlyArray2<'py, f64>,
+    reach: PyReadonlyArray2<'py, i64>,
+    most: Vec<usize>,
+) -> PyResult<Cube<'py>> {
+    let (profiles, means, reach) = (profiles.as_array(), means.as_array(), reach.as_array());
+    Ok(compute(py, || coarse_shifts(profiles, means, reach, &most))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "fit_profiles")]
+fn py_fit_profiles<'py>(
+    py: Python<'py>,
+    profiles: PyReadonlyArray3<'py, f32>,
+    means: PyReadonlyArray2<'py, f64>,
+    reach: PyReadonlyArray2<'py, i64>,
+    sloped: Vec<bool>,
+    noise: (f64, f64, f64),
+    share: f64,
+) -> PyResult<Cube<'py>> {
+    let (profiles, means, reach) = (profiles.as_array(), means.as_array(), reach.as_array());
+    Ok(compute(py, || fit_profiles(profiles, means, reach, &sloped, noise, share))?.into_pyarray(py))
+}
+
 #[pyfunction(name = "running_nan_median")]
 fn py_running_nan_median<'py>(py: Python<'py>, row: PyReadonlyArray1<'py, f64>, width: usize) -> PyResult<Vector<'py>> {
     let row = row.as_array().to_vec();
@@ -475,6 +592,10 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_rows, module)?)?;
     module.add_function(wrap_pyfunction!(combine_files, module)?)?;
     module.add_function(wrap_pyfunction!(combine_frames, module)?)?;
+    module.add_function(wrap_pyfunction!(py_median_distance, module)?)?;
+    module.add_function(wrap_pyfunction!(py_row_medians, module)?)?;
+    module.add_function(wrap_pyfunction!(py_curve_medians, module)?)?;
+    module.add_function(wrap_pyfunction!(py_unlit_mask, module)?)?;
     module.add_function(wrap_pyfunction!(py_to_electrons, module)?)?;
     module.add_function(wrap_pyfunction!(py_apply_bounds, module)?)?;
     module.add_function(wrap_pyfunction!(py_scattered_light, module)?)?;
@@ -487,6 +608,11 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_extract_orders, module)?)?;
     module.add_function(wrap_pyfunction!(py_extract_direct, module)?)?;
     module.add_function(wrap_pyfunction!(py_window_planes, module)?)?;
+    module.add_function(wrap_pyfunction!(py_column_blocks, module)?)?;
+    module.add_function(wrap_pyfunction!(py_straight_profiles, module)?)?;
+    module.add_function(wrap_pyfunction!(py_mean_profiles, module)?)?;
+    module.add_function(wrap_pyfunction!(py_coarse_shifts, module)?)?;
+    module.add_function(wrap_pyfunction!(py_fit_profiles, module)?)?;
     module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
     module.add_function(wrap_pyfunction!(py_box_medians, module)?)?;

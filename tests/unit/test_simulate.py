@@ -145,11 +145,11 @@ def test_noiseless_twin_differs_by_noise_alone(night, quiet_night):
         np.testing.assert_array_equal(value, quiet[key], err_msg=key)
     for name in ("badpixel", "bmap", "loco_AB", "loco_C", "shapex", "shapey", "shapel"):
         np.testing.assert_array_equal(calibration(night, name)[0], calibration(quiet_night, name)[0])
-    to_electrons = SMALL.detector.gain * detector.EXPTIME_S
+    to_electrons = SMALL.detector.gain * OPTIONS.simulated.exptime
     for one, other in zip(night.frames, quiet_night.frames, strict=True):
         mean = fits.getdata(other).astype(float) * to_electrons
         noise = fits.getdata(one) * to_electrons - mean
-        sigma = np.sqrt(np.maximum(mean, 0) + detector.RDNOISE_ELECTRONS**2)
+        sigma = np.sqrt(np.maximum(mean, 0) + OPTIONS.simulated.readnoise**2)
         # The cosmic rays are the same in both, so they leave neither a mean nor a tail in the difference.
         assert np.mean(noise / sigma) == pytest.approx(0, abs=0.01)
         assert robust_sigma(noise / sigma) == pytest.approx(1, abs=0.02)
@@ -263,7 +263,7 @@ def test_recipe_finds_the_truth(quiet_night):
     dark, _ = calibration(quiet_night, "dark_ref")
     bad, _ = calibration(quiet_night, "badpixel")
     low, high = files.bounds_adu_per_s(SMALL)
-    factor = spectrograph.gain * detector.EXPTIME_S
+    factor = spectrograph.gain * OPTIONS.simulated.exptime
     image = calibrate.to_electrons(frame, low, high, dark, "both", factor, spectrograph.rows, spectrograph.columns, bad)
     linear = calibration(quiet_night, "shapel")[0].ravel()
     maps = [calibration(quiet_night, name)[0] for name in ("shapex", "shapey")]

@@ -19,7 +19,15 @@ from flatcore.tuning import settle_process
 
 # Name, module that holds `command`, and the line shown by `flatcore --help`.
 COMMANDS = {
+    "init": "Draft an instrument profile from FITS files never seen before.",
     "run": "Make flat, blaze and extracted products from a night's lamp flats.",
+    "bootstrap": "Make all calibrations of a night from its frames alone.",
+    "darkref": "Make the dark reference of a night.",
+    "badpix": "Make the map of bad pixels.",
+    "unlit": "Make the map of unlit pixels, on which the background is measured.",
+    "locate": "Find and trace the orders in the flats alone.",
+    "orderprofile": "Make the profiles of the orders across the dispersion.",
+    "shape": "Make the maps that straighten the orders.",
     "process": "Run every night that is new or has changed, on one machine or a cluster.",
     "watch": "Follow a data root, and run every night once when its flats are complete.",
     "calib": "Add to, look into and keep in order the calibration database.",

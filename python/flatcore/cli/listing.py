@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from flatcore.assembly import header_with
 from flatcore.errors import FlatcoreError, InputError
 from flatcore.fitsio import FITS_SUFFIXES, read_header
+from flatcore.instrument import Keywords, load_profile
 
 PIPED_WIDTH = 10_000
 
@@ -21,7 +23,8 @@ def print_listing(obs_dir: str | None, options: Mapping[str, Any], most: int | N
     folder = Path(options["data_root"]) / (options["force_indir"] or "tmp") / (obs_dir or "")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory")
-    _print(_files(folder) if obs_dir else _directories(folder), most)
+    profile = load_profile(options["instrument"]) if options["instrument"] else None
+    _print(_files(folder, profile.keywords if profile else {}) if obs_dir else _directories(folder), most)
 
 
 def _print(table_and_rows: tuple[Table, list[tuple[str, ...]]], most: int | None) -> None:
@@ -46,19 +49,19 @@ def _directories(folder: Path) -> tuple[Table, list[tuple[str, ...]]]:
     return table, rows
 
 
-def _files(folder: Path) -> tuple[Table, list[tuple[str, ...]]]:
+def _files(folder: Path, keywords: Keywords) -> tuple[Table, list[tuple[str, ...]]]:
     table = Table("file", "DPRTYPE", r"exposure \[s]", "date", title=str(folder))
     rows: list[tuple[str, ...]] = []
     for path in sorted(folder.iterdir()):
         if not path.name.endswith(FITS_SUFFIXES):
             continue
         try:
-            header = read_header(path)
+            header = header_with(read_header(path), keywords, path)
         except FlatcoreError:
             rows.append((path.name, "unreadable", "", ""))
             continue
-        keywords = ("DPRTYPE", "EXPTIME")
-        rows.append((path.name, *(str(header.get(keyword, "")) for keyword in keywords), _date(header)))
+        shown = (str(header.get(keyword, "")) for keyword in ("DPRTYPE", "EXPTIME"))
+        rows.append((path.name, *shown, _date(header)))
     return table, rows
 
 

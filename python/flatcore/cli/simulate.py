@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -14,6 +15,7 @@ Examples:
   flatcore simulate demo
   flatcore simulate demo --instrument SPIROU --frames 10 --seed 7
   flatcore simulate demo --obs-dir 2020-09-01 --seed 2 --lamp DARK_FLAT --cosmics 100
+  flatcore simulate trial --instrument my.toml --darks 5
 
 Next: flatcore run 2020-08-31 --data-root demo"""
 
@@ -32,6 +34,7 @@ Next: flatcore run 2020-08-31 --data-root demo"""
     help="Packaged profile (SPIROU, NIRPS_HA, NIRPS_HE, SMALL) or TOML file.",
 )
 @click.option("--frames", default=5, type=click.IntRange(min=1), help="Number of flats.")
+@click.option("--darks", default=0, type=click.IntRange(min=0), help="Number of dark frames, to bootstrap from.")
 @click.option("--seed", default=1, type=click.IntRange(min=0), help="Equal seeds and options give equal files.")
 @click.option(
     "--signal",
@@ -53,13 +56,21 @@ Next: flatcore run 2020-08-31 --data-root demo"""
     help="DPRTYPE of the frames.",
 )
 @click.option(
+    "--dark-exptime",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    show_default="the flats'",
+    help="Exposure time of the dark frames.",
+)
+@click.option(
     "--obs-dir", default="2020-08-31", metavar="NAME", help="Folder of the night; a date also dates the frames."
 )
 @click.option("--quiet", is_flag=True, help="No progress and no closing lines.")
-def command(directory: Path, instrument: str, quiet: bool, obs_dir: str, noiseless: bool, **choices: float) -> None:
+def command(directory: Path, instrument: str, quiet: bool, obs_dir: str, **choices: Any) -> None:
     """Write a simulated night with known truth into DIR.
 
-    Frames go to tmp/, calibrations to calib/ and its database, what was put in to truth/.
+    Frames go to tmp/, as files of the kind that the profile describes; calibrations to calib/ and its database; what
+    was put in to truth/.
     """
     from rich.console import Console  # noqa: PLC0415 - keeps help instant
     from rich.progress import Progress  # noqa: PLC0415
@@ -73,8 +84,9 @@ def command(directory: Path, instrument: str, quiet: bool, obs_dir: str, noisele
         profile=load_profile(instrument),
         obs_dir=obs_dir,
         mjd=_start_of(obs_dir),
-        noise=not noiseless,
-        **choices,  # type: ignore[arg-type]
+        noise=not choices.pop("noiseless"),
+        dark_exptime_s=choices.pop("dark_exptime"),
+        **choices,
     )
     frames = directory / "tmp" / obs_dir
     if frames.is_dir() and any(frames.iterdir()):
@@ -86,8 +98,9 @@ def command(directory: Path, instrument: str, quiet: bool, obs_dir: str, noisele
         )
         CalibrationDatabase.open(directory).add_files(night.calibrations, replace=True)
     if not quiet:
+        darks = f" and {len(night.darks)} darks" if night.darks else ""
         click.echo(
-            f"{len(night.frames)} frames of {options.profile.name} in {directory / 'tmp' / obs_dir}\n"
+            f"{len(night.frames)} frames{darks} of {options.profile.name} in {directory / 'tmp' / obs_dir}\n"
             f"{len(night.calibrations)} calibrations in {directory / 'calib'}, registered\n"
             f"truth in {night.truth}"
         )

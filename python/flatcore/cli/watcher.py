@@ -28,6 +28,15 @@ STAGES = {
     "database": "register",
     "figures": "draw figures",
     "report": "write the page",
+    "darkref": "combine darks",
+    "badpix": "find bad pixels",
+    "unlit": "find unlit pixels",
+    "background": "subtract the background",
+    "locate": "trace the orders",
+    "shape": "straighten the traces",
+    "tilt": "measure the tilt of lines",
+    "orderprofile": "make order profiles",
+    "write": "write files",
 }
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
+from pathlib import Path
 
+from flatcore.assembly import header_with
 from flatcore.errors import FlatcoreError, InputError, UsageError
 from flatcore.fitsio import Header
 from flatcore.frames import FLAT_KINDS
+from flatcore.instrument import Keywords
 from flatcore.nights.site import File, Site
 
 # A date at the beginning of a folder's name: 2020-08-31, 2020_08_31, 20200831.
@@ -98,7 +101,10 @@ class NightFilter:
 
 
 def find_sets(
-    site: Site, wanted: NightFilter, tell: Callable[[int, int], None] = lambda done, of: None
+    site: Site,
+    wanted: NightFilter,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+    keywords: Keywords | None = None,
 ) -> list[FoundSet]:
     """Find the sets of flats of the nights that are meant, by night and kind.
 
@@ -112,6 +118,8 @@ def find_sets(
         Which of them.
     tell
         Called with the number of nights that were looked into, and of all.
+    keywords
+        Where the instrument's profile finds header values, for frames that do not have them by flatcore's names.
 
     Raises
     ------
@@ -127,12 +135,12 @@ def find_sets(
     found: list[FoundSet] = []
     for number, obs_dir in enumerate(meant):
         tell(number, len(meant))
-        found += _sets_of(site, obs_dir, wanted.kinds)
+        found += _sets_of(site, obs_dir, wanted.kinds, keywords or {})
     tell(len(meant), len(meant))
     return found
 
 
-def _sets_of(site: Site, obs_dir: str, kinds: Sequence[str]) -> Iterable[FoundSet]:
+def _sets_of(site: Site, obs_dir: str, kinds: Sequence[str], keywords: Keywords) -> Iterable[FoundSet]:
     """Sort a night's flats by kind; whatever is wrong is the night's own."""
     by_kind: dict[str, list[FoundFrame]] = {}
     try:
@@ -140,8 +148,12 @@ def _sets_of(site: Site, obs_dir: str, kinds: Sequence[str]) -> Iterable[FoundSe
             header = site.header(file)
             if str(header.get("DRSOUTID", "DRS_PP")).strip() != "DRS_PP":
                 continue
+            path = Path(file.path)
+            header = header_with(header, {key: keywords[key] for key in keywords if key == "DPRTYPE"}, path)
             if "DPRTYPE" not in header:
                 raise InputError(f"{file.path}: header keyword DPRTYPE is missing")
+            if header["DPRTYPE"] in FLAT_KINDS:
+                header = header_with(header, keywords, path)
             by_kind.setdefault(str(header["DPRTYPE"]), []).append(FoundFrame(file, header))
     except FlatcoreError as problem:
         return [FoundSet(obs_dir, "", (), problem)]

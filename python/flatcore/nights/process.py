@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from flatcore.caldb import RunLog
 from flatcore.errors import FlatcoreError, UsageError
+from flatcore.night import given_profile
 from flatcore.nights.batch import Batch, Item, Policy
 from flatcore.nights.causes import Cause, causes
 from flatcore.nights.crew import Alone, Crew
@@ -195,7 +196,9 @@ def process(options: BatchOptions, watching: Watching | None = None) -> BatchRes
     except FlatcoreError as error:
         known = error
     planner = Planner(site, Wish(template, options.force, options.retry_failed), runs, known)
-    entries = planner.plan(find_sets(site, options.nights, watching.looking))
+    given = given_profile(template)
+    keywords = given.keywords if given else None
+    entries = planner.plan(find_sets(site, options.nights, watching.looking, keywords))
     watching.planned(entries)
     if options.dry_run:
         return BatchResult(tuple(_planned(entry) for entry in entries))

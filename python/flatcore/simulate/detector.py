@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from flatcore.instrument import Detector
+from flatcore.instrument import Detector, Simulated
 from flatcore.simulate.streams import Stream, generator
 from flatcore.simulate.transform import Image
 
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]
+Pixel = TypeVar("Pixel", bound=np.generic)
 
-EXPTIME_S = 60.0
-RDNOISE_ELECTRONS = 12.0
 SATURATION_ADU = 60_000.0
 FRAME_TIME_S = 5.573
 
-WHITE_RESPONSE_RMS = 0.015
 STRUCTURE_RESPONSE_RMS = 0.003
-DARK_ADU_PER_S = 0.008
 # Above this many electrons a Poisson number is drawn as a normal one.
 NORMAL_ABOVE_ELECTRONS = 1000.0
 BAND_ROWS = 256
@@ -70,20 +68,30 @@ class Pixels:
     dark: Image
 
 
-def make_pixels(detector: Detector, bad_fraction: float, seed: int) -> Pixels:
-    """Draw the pixels of a detector, each property from a stream of its own."""
+def make_pixels(detector: Detector, simulated: Simulated, bad_fraction: float, seed: int) -> Pixels:
+    """Draw the pixels of a detector, each property from a stream of its own; gaps between its parts are bad."""
     kept = detector.kept_shape
-    response = pixel_response(kept, generator(seed, Stream.PIXEL_RESPONSE))
+    response = pixel_response(kept, simulated.response, generator(seed, Stream.PIXEL_RESPONSE))
     faults = bad_pixels(kept, bad_fraction, generator(seed, Stream.BAD_PIXELS))
-    dark = dark_current(detector.shape, generator(seed, Stream.DARK))
+    dark = dark_current(detector.shape, simulated.dark, generator(seed, Stream.DARK))
+    faults.bad[...] |= kept_part(gaps(detector), detector)
     kept_part(dark, detector)[...] += faults.dark
     return Pixels(response, faults, dark)
 
 
-def pixel_response(shape: tuple[int, int], rng: np.random.Generator) -> Image:
+def gaps(detector: Detector) -> Mask:
+    """Tell the pixels of the raw frame that belong to no amplifier."""
+    mosaic = np.full(detector.mosaic_shape, bool(detector.amplifiers))
+    for amplifier in detector.amplifiers:
+        (top, bottom), (left, right) = amplifier.placed
+        mosaic[top:bottom, left:right] = False
+    return mosaic if detector.dispersion == "rows" else mosaic.T
+
+
+def pixel_response(shape: tuple[int, int], white_rms: float, rng: np.random.Generator) -> Image:
     """Relative response of every pixel: white, and a little structure of some tens of pixels."""
     response = rng.standard_normal(shape, dtype=np.float32)
-    response *= WHITE_RESPONSE_RMS
+    response *= white_rms
     response += 1
     y, x = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
     waves = 4
@@ -96,10 +104,10 @@ def pixel_response(shape: tuple[int, int], rng: np.random.Generator) -> Image:
     return response
 
 
-def dark_current(shape: tuple[int, int], rng: np.random.Generator) -> Image:
+def dark_current(shape: tuple[int, int], mean: float, rng: np.random.Generator) -> Image:
     """Dark current of the raw frame [ADU/s]."""
     dark = rng.standard_gamma(2.0, shape, dtype=np.float32)
-    dark *= DARK_ADU_PER_S / 2
+    dark *= mean / 2
     return dark
 
 
@@ -167,13 +175,15 @@ def cosmic_rays(
     return rows[touched], columns[touched], electrons[touched].astype(np.float32)
 
 
-def expose(mean: Image, rng: np.random.Generator) -> Image:
+def expose(mean: Image, readnoise_e: float, rng: np.random.Generator) -> Image:
     """Draw one noisy frame.
 
     Parameters
     ----------
     mean
         Expected electrons per pixel, none negative.
+    readnoise_e
+        Read noise [electrons].
     rng
         The frame's own generator.
 
@@ -187,21 +197,25 @@ def expose(mean: Image, rng: np.random.Generator) -> Image:
         band = mean[start : start + BAND_ROWS]
         noisy = rng.standard_normal(band.shape, dtype=np.float32)
         faint = band <= NORMAL_ABOVE_ELECTRONS
-        noisy *= np.sqrt(np.where(faint, 0, band) + np.float32(RDNOISE_ELECTRONS**2))
+        noisy *= np.sqrt(np.where(faint, 0, band) + np.float32(readnoise_e**2))
         noisy[~faint] += band[~faint]
         noisy[faint] += rng.poisson(band[faint])
         frame[start : start + BAND_ROWS] = noisy
     return frame
 
 
-def expected_electrons(light: Image, pixels: Pixels, detector: Detector) -> Image:
-    """Give the expected electrons of a raw frame from the light on its kept part [both electrons per pixel]."""
-    raw = pixels.dark * np.float32(detector.gain * EXPTIME_S)
-    kept_part(raw, detector)[...] += light * pixels.response * pixels.faults.response
+def expected_electrons(light: Image | None, pixels: Pixels, detector: Detector, exptime_s: float) -> Image:
+    """Give the expected electrons of a raw frame from the light on its kept part [both electrons per pixel].
+
+    None is no light: a dark frame.
+    """
+    raw = pixels.dark * np.float32(detector.gain * exptime_s)
+    if light is not None:
+        kept_part(raw, detector)[...] += light * pixels.response * pixels.faults.response
     return raw
 
 
-def kept_part(raw: Image, detector: Detector) -> Image:
+def kept_part(raw: NDArray[Pixel], detector: Detector) -> NDArray[Pixel]:
     """Give the kept rows and columns of a raw frame, in the orientation of the calibrations: a view."""
     flip_y, flip_x = detector.flip in ("y", "both"), detector.flip in ("x", "both")
     turned = raw[:: -1 if flip_y else 1, :: -1 if flip_x else 1]

@@ -12,15 +12,15 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from flatcore.errors import OutputError
-from flatcore.instrument import Profile
-from flatcore.simulate.detector import EXPTIME_S, FRAME_TIME_S, RDNOISE_ELECTRONS, SATURATION_ADU
+from flatcore.instrument import Profile, Simulated
+from flatcore.simulate.detector import FRAME_TIME_S, SATURATION_ADU
 
 Card = str | int | float | bool
 
 DAY_S = 86_400.0
 
 
-def detector_header(profile: Profile, mjd: float) -> dict[str, Card]:
+def detector_header(profile: Profile, mjd: float, exptime_s: float | None = None) -> dict[str, Card]:
     """Keywords of every file of a night: the instrument, its detector, and the time of an exposure.
 
     Parameters
@@ -29,34 +29,40 @@ def detector_header(profile: Profile, mjd: float) -> dict[str, Card]:
         The instrument; its own header values make a frame recognisable.
     mjd
         Start of the exposure [days].
+    exptime_s
+        Exposure time [s]; that of the flats where None.
     """
-    detector = profile.detector
+    detector, simulated = profile.detector, profile.simulate or Simulated()
+    seconds = simulated.exptime if exptime_s is None else exptime_s
+    # A frame that is read once ends with the exposure: its EXPTIME serves as frame time.
+    frame_time = {} if detector.frame_time == "EXPTIME" else _named("FRMTIME", detector.frame_time, FRAME_TIME_S)
     header: dict[str, Card] = {
         "INSTRUME": profile.name,
-        "EXPTIME": EXPTIME_S,
-        "RDNOISE": RDNOISE_ELECTRONS,
+        "EXPTIME": seconds,
+        "RDNOISE": simulated.readnoise,
         "GAIN": detector.gain,
-        **_named("FRMTIME", detector.frame_time, FRAME_TIME_S),
+        **frame_time,
         **_named("SATURATE", detector.saturation, SATURATION_ADU),
         "MJDATE": mjd,
-        "MJDEND": mjd + EXPTIME_S / DAY_S,
-        "MJDMID": mjd + EXPTIME_S / DAY_S / 2,
+        "MJDEND": mjd + seconds / DAY_S,
+        "MJDMID": mjd + seconds / DAY_S / 2,
     }
     return header | profile.header
 
 
 def bounds_adu_per_s(profile: Profile) -> tuple[float, float]:
     """Lower and upper bound that calibration holds a pixel to [ADU/s]."""
-    detector = profile.detector
-    frame_time = detector.frame_time if isinstance(detector.frame_time, float) else FRAME_TIME_S
+    detector, simulated = profile.detector, profile.simulate or Simulated()
+    read_once = simulated.exptime if detector.frame_time == "EXPTIME" else FRAME_TIME_S
+    frame_time = detector.frame_time if isinstance(detector.frame_time, float) else read_once
     saturation = detector.saturation if isinstance(detector.saturation, float) else SATURATION_ADU
-    return -10 * RDNOISE_ELECTRONS * detector.gain / frame_time, saturation / frame_time
+    return -10 * simulated.readnoise * detector.gain / frame_time, saturation / frame_time
 
 
-def frame_header(profile: Profile, mjd: float, lamp: str) -> dict[str, Card]:
-    """Keywords of a preprocessed flat."""
+def frame_header(profile: Profile, mjd: float, lamp: str, exptime_s: float | None = None) -> dict[str, Card]:
+    """Keywords of a preprocessed frame; ``lamp`` is its DPRTYPE."""
     return {
-        **detector_header(profile, mjd),
+        **detector_header(profile, mjd, exptime_s),
         "DRSOUTID": "DRS_PP",
         "DPRTYPE": lamp,
         "OBJECT": "Calibration",
@@ -88,7 +94,17 @@ def write_fits(path: Path, cards: Mapping[str, Card], image: NDArray[np.generic]
     """
     primary = fits.PrimaryHDU()
     primary.header.update(cards)
-    hdus = fits.HDUList([primary, fits.ImageHDU(image)])
+    return write_hdus(path, fits.HDUList([primary, fits.ImageHDU(image)]))
+
+
+def write_hdus(path: Path, hdus: fits.HDUList) -> Path:
+    """Write HDUs.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written; nothing of it is left.
+    """
     return _whole(path, lambda temporary: hdus.writeto(temporary, overwrite=True))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.polynomial import chebyshev, polynomial
 
 from flatcore.errors import UsageError
-from flatcore.instrument import Fiber, Profile
+from flatcore.instrument import Fiber, Profile, Simulated
 from flatcore.simulate.transform import Array, zero_at_middle
 
 PAIRED = ("even", "odd", "pair-mean")
@@ -158,8 +158,9 @@ def _measured(groups: dict[str, list[Fiber]]) -> Layout:
 def _regular(
     profile: Profile, groups: dict[str, list[Fiber]], paired: dict[str, bool], rng: np.random.Generator
 ) -> Layout:
-    """Evenly spaced curved orders, as many as fit."""
+    """Curved orders, as many as fit and evenly spaced where the profile says nothing else."""
     ny, nx = profile.detector.kept_shape
+    asked = profile.simulate or Simulated()
     half = {name: _half_window(fibers) for name, fibers in groups.items()}
     offsets: list[tuple[str, int, float]] = []
     position = previous = 0.0
@@ -167,33 +168,55 @@ def _regular(
         for member in range(2 if paired[name] else 1):
             if offsets:
                 touching = previous + half[name]
-                apart = max(touching + LEAST_GAP_PIXELS, LEAST_SEPARATION_PIXELS)
+                apart = asked.separation or max(touching + LEAST_GAP_PIXELS, LEAST_SEPARATION_PIXELS)
                 position += touching if member else apart
             offsets.append((name, member, position))
             previous = half[name]
     height = half[offsets[0][0]] + position + half[offsets[-1][0]]
-    sag = min(0.02 * nx, 0.037 * ny)
+    sag = min(0.02 * nx, 0.037 * ny) if asked.sag is None else asked.sag
     lowest = EDGE_PIXELS + half[offsets[0][0]]
     room = ny - 2 * EDGE_PIXELS - 1.4 * sag
-    count = ORDER_COUNTS.get(profile.name, int(room // (CROWDING * height)))
-    if count < 1 or count * height > room:
+    count = asked.orders or ORDER_COUNTS.get(profile.name, int(room // (CROWDING * height)))
+    starts, pitch = _spaced(max(count, 1), room, asked.spread)
+    if count < 1 or count * height > room or pitch < height:
         raise UsageError(
             f"simulation: the {ny} kept rows of {profile.name} do not hold {max(count, 1)} orders of {height:g} rows"
         )
-    pitch = room / count
     strips = []
     for order in range(count):
-        start = lowest + order * pitch + rng.uniform(0, min(1.0, (pitch - height) / 2))
+        start = lowest + starts[order] + rng.uniform(0, min(1.0, (pitch - height) / 2))
         for name, member, offset in offsets:
-            fwhm = 0.7 * half[name] + 1.1
+            fwhm = asked.fwhm or 0.7 * half[name] + 1.1
             channel = groups[name][0].channel
-            strips.append(Strip(name, channel, order, member, start + offset, (fwhm,), BLURRED_SHARPNESS))
+            strips.append(
+                Strip(name, channel, order, member, start + offset, (fwhm,), asked.sharpness or BLURRED_SHARPNESS)
+            )
     # A parabola with some slope, slightly steeper towards high rows; the first power of u is taken out and put back.
     bend = np.zeros((3, 2))
     bend[0] = [0.25 * sag, 0.02 * sag]
     bend[1] = [0.95 * sag, 0.05 * sag]
     bend[2] = [0.01 * sag, 0.0]
     return Layout(tuple(strips), zero_at_middle(bend), count)
+
+
+def _spaced(count: int, room: float, spread: float) -> tuple[list[float], float]:
+    """Give where orders start in the room for them, and the least distance of two [pixels].
+
+    Parameters
+    ----------
+    count
+        Number of orders.
+    room
+        Rows for all of them.
+    spread
+        Distance of the last two over that of the first two; in between it grows by equal factors.
+    """
+    if spread == 1.0:
+        pitch = room / count
+        return [order * pitch for order in range(count)], pitch
+    heights = spread ** (np.arange(count) / max(count - 1, 1))
+    heights *= room / heights.sum()
+    return [0.0, *np.cumsum(heights[:-1]).tolist()], float(heights.min())
 
 
 def _half_window(fibers: list[Fiber]) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from flatcore.errors import UsageError
-from flatcore.instrument import Profile
+from flatcore.instrument import Profile, Simulated
 
 Lamp = Literal["FLAT_FLAT", "FLAT_DARK", "DARK_FLAT"]
 
@@ -43,6 +43,10 @@ class SimulationOptions:
         Start of the first frame; the calibrations are five hours older.
     lamp
         DPRTYPE of the frames: which fibre channels see the lamp.
+    darks
+        Number of raw dark frames beside the flats.
+    dark_exptime_s
+        Their exposure time; the flats' where None [s].
 
     Raises
     ------
@@ -61,11 +65,16 @@ class SimulationOptions:
     obs_dir: str = "2020-08-31"
     mjd: float = 59092.9
     lamp: Lamp = "FLAT_FLAT"
+    darks: int = 0
+    dark_exptime_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
         _require(self.seed >= 0, "seed", self.seed, "must not be negative")
         _require(self.frames >= 1, "frames", self.frames, "must be at least 1")
+        _require(self.darks >= 0, "darks", self.darks, "must not be negative")
+        dark_exptime_s = self.simulated.exptime if self.dark_exptime_s is None else self.dark_exptime_s
+        _require(0 < dark_exptime_s < math.inf, "dark_exptime", dark_exptime_s, "must be a positive number of seconds")
         _require(0 < self.signal < math.inf, "signal", self.signal, "must be a positive number of electrons")
         _require(
             0 <= self.cosmics <= 10_000, "cosmics", self.cosmics, "must lie between 0 and 10000 hits per megapixel"
@@ -78,6 +87,11 @@ class SimulationOptions:
         _require(self.lamp in get_args(Lamp), "lamp", self.lamp, f"must be one of {', '.join(get_args(Lamp))}")
         if not self.lit_fibers:
             raise UsageError(f"simulation: lamp = {self.lamp} lights no fibre of {self.profile.name}")
+
+    @property
+    def simulated(self) -> Simulated:
+        """What the profile says of simulation."""
+        return self.profile.simulate or Simulated()
 
     @property
     def lit_fibers(self) -> tuple[str, ...]:
@@ -101,10 +115,12 @@ class SimulatedNight:
         Data root: ``tmp/``, ``calib/`` and ``truth/`` are below it.
     obs_dir
         Folder of the night under ``tmp/``.
-    frames, calibrations
+    frames, calibrations, darks
         The files written, in order.
     truth
         The ``.npz`` that holds what the simulation put in.
+    darks
+        Dark frames, beside the flats.
     """
 
     root: Path
@@ -112,6 +128,7 @@ class SimulatedNight:
     frames: tuple[Path, ...]
     calibrations: tuple[Path, ...]
     truth: Path
+    darks: tuple[Path, ...] = ()
 
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -93,7 +94,7 @@ def make_scene(options: SimulationOptions) -> Scene:
     profile = options.profile
     rng = generator(options.seed, Stream.GEOMETRY)
     layout = lay_out(profile, rng)
-    transform = _transform(layout, profile.detector.kept_shape, options.warp, rng)
+    transform = _slanted(_transform(layout, profile.detector.kept_shape, options.warp, rng), options.simulated.tilt)
     strips = light_up(layout, transform.shape[1], options.signal, generator(options.seed, Stream.BLAZE))
     displacement = transform.displacement()
     light, centres = {}, {}
@@ -110,6 +111,15 @@ def _transform(layout: Layout, shape: tuple[int, int], warp: float, rng: np.rand
     for part in (layout.curvature, bend):
         dy[: part.shape[0], : part.shape[1]] += part
     return Transform(shape, linear, dx, dy)
+
+
+def _slanted(transform: Transform, tilt_degrees: float) -> Transform:
+    """Turn the slit against the columns, about the middle row."""
+    if tilt_degrees == 0:
+        return transform
+    slope = math.tan(math.radians(tilt_degrees))
+    dx, dy, a, b, c, d = transform.linear
+    return replace(transform, linear=(dx - slope * transform.shape[0] / 2, dy, a, b + slope, c, d))
 
 
 def _background(shape: tuple[int, int], signal: float) -> Image:

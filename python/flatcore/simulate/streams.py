@@ -18,6 +18,8 @@ class Stream(IntEnum):
     CALIBRATION_NOISE = 5
     COSMICS = 6
     FRAME_NOISE = 7
+    DARK_NOISE = 8
+    OVERSCAN_NOISE = 9
 
 
 def generator(seed: int, stream: Stream, number: int = 0) -> np.random.Generator:

@@ -65,7 +65,8 @@ class Transform:
 
     def trace(self, row: float) -> Array:
         """Give the detector row [pixels] of a straight row, at every detector column."""
-        margin = 16.0
+        # A slanted slit moves the ends of the orders further.
+        margin = max(16.0, 0.6 * abs(self.linear[3]) * self.shape[0])
         x = np.linspace(-margin, self.shape[1] - 1 + margin, self.shape[1])
         source_x, source_y = self.source(x, np.full_like(x, row))
         return np.interp(np.arange(self.shape[1]), source_x, source_y)

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod background;
+mod bootstrapping;
 mod calibration;
 mod combining;
 mod extraction;

@@ -1,5 +1,6 @@
 //! What every family of tests needs.
 
+pub use flatcore::along::{curve_medians, row_medians};
 pub use flatcore::background::{global_background, subtract_background};
 pub use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
 pub use flatcore::combine::{Method, combine};
@@ -15,7 +16,9 @@ pub use flatcore::outliers::{effective_readnoise, outliers, quantile, robust_sig
 pub use flatcore::pixels::{PixelFile, PixelLayout};
 pub use flatcore::scattered::{ScatterKernel, ScatteredLight, fill_nan, scattered_light};
 pub use flatcore::spline::{mirrored, prefilter, prefilter_image, weights};
+pub use flatcore::spread::median_distance;
 pub use flatcore::straighten::{Linear, straighten};
+pub use flatcore::unlit::{UnlitRule, unlit_mask};
 pub use ndarray::{Array2, ArrayView2, s};
 pub use proptest::collection::vec;
 pub use proptest::prelude::*;

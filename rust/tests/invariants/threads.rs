@@ -46,7 +46,14 @@ fn every_kernel() -> Vec<u64> {
         spectra.e2dsll.clone(),
         weighed.e2dsll.clone(),
         direct.spectra.e2dsll.clone(),
+        row_medians(image.view(), 5).unwrap(),
+        curve_medians(image.view(), dymap.view(), mask.view(), 4).unwrap(),
+        median_distance(views(&frames).as_slice(), &[0.9; 7], frames[2].view()).unwrap(),
     ]);
+    let rule = UnlitRule { box_size: 9, percent: 20.0, window: 7, least: 3 };
+    for dymap in [None, Some(dymap.view())] {
+        images.push(unlit_mask(image.view(), rule, dymap).unwrap().mapv(f32::from));
+    }
     let all = [&spectra, &weighed, &direct.spectra];
     let spectra = all.iter().flat_map(|found| found.e2ds.iter().chain(&found.variance));
     let doubles = background.cells.iter().chain(spectra).map(|v| v.to_bits());
