@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flatcore.frames import FLAT_KINDS
+from flatcore.instrument import load_profile
 from flatcore.watch.wholeness import Look, kind_of, look_into
 from tests.watching import write_frame
 
@@ -122,3 +123,25 @@ def test_no_contents_surprise(tmp_path_factory, data):
         look = look_into(path)
         kind = kind_of(path)
     assert look.kind in (None, "", *FLAT_KINDS) and kind in (None, "", *FLAT_KINDS)
+
+
+def test_the_profile_tells_where_the_kind_stands(tmp_path):
+    keywords = load_profile(profile_file(tmp_path)).keywords
+    path = tmp_path / "raw.fits"
+    image = np.zeros((4, 4), np.uint16)
+    for imagetyp, kind in (("flat lamp", "FLAT_FLAT"), ("bias", "")):
+        header = fits.Header({"IMAGETYP": imagetyp})
+        fits.HDUList([fits.PrimaryHDU(header=header), fits.ImageHDU(image)]).writeto(path, overwrite=True)
+        assert look_into(path, keywords) == Look(kind, None)
+        assert kind_of(path, keywords) == kind
+        assert kind_of(path) == ""
+
+
+def profile_file(folder):
+    """A profile whose headers tell the kind by IMAGETYP."""
+    path = folder / "other.toml"
+    path.write_text(
+        'name = "OTHER"\nextends = "SMALL"\n\n[keywords.DPRTYPE]\nkeyword = "IMAGETYP"\notherwise = "OTHER"\n'
+        '[keywords.DPRTYPE.values]\n"flat*" = "FLAT_FLAT"\n'
+    )
+    return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from click.core import ParameterSource
@@ -14,6 +14,9 @@ from flatcore.cli import run
 from flatcore.cli.helpful import Command
 from flatcore.cli.options import data_root_option, database_url_option
 from flatcore.cli.special import arrange, hide, xhelp_option
+
+if TYPE_CHECKING:
+    from flatcore.instrument import Profile
 
 EPILOG = """\b
 Examples:
@@ -147,7 +150,7 @@ def command(context: click.RichContext, /, **options: Any) -> int:
     from flatcore.watch import Rules, Watch, WatchRequest  # noqa: PLC0415
     from flatcore.watch.hooks import split_command  # noqa: PLC0415
 
-    _check_options(options)
+    profile = _checked(options)
     request = WatchRequest(
         data_root=Path(options["data_root"]),
         run_options=tuple(_run_words(context, options)),
@@ -173,6 +176,7 @@ def command(context: click.RichContext, /, **options: Any) -> int:
         status=options["status"],
         state=options["state"],
         retry_failed=options["retry_failed"],
+        keywords={} if profile is None else profile.keywords,
     )
     with Watcher(options["program"] or "watch", options["quiet"], 0, bars=False):
         watch = Watch(request)
@@ -198,8 +202,13 @@ def _run_words(context: click.Context, options: dict[str, Any]) -> list[str]:
     return words
 
 
-def _check_options(options: dict[str, Any]) -> None:
+def _checked(options: dict[str, Any]) -> Profile | None:
     """Find out now, not at the first night, that an option is wrong or that a package is missing.
+
+    Returns
+    -------
+    Profile or None
+        The instrument, where one is named.
 
     Raises
     ------
@@ -226,8 +235,10 @@ def _check_options(options: dict[str, Any]) -> None:
                 raise UsageError(f"--crunfile {options['crunfile']}: {name} is not for runs that nobody attends")
     if options["instrument"] is None:
         run_settings(options["preset"], [], options["assignments"])
-    else:
-        resolve(load_profile(options["instrument"]), options["preset"], [], options["assignments"])
+        return None
+    profile = load_profile(options["instrument"])
+    resolve(profile, options["preset"], [], options["assignments"])
+    return profile
 
 
 def _path(text: str | None) -> Path | None:

@@ -166,7 +166,7 @@ class Observer:
                 self._asleep[night.name] = _Asleep(listing.digest, mtime_ns, now, listing.youngest())
                 return
             self._asleep.pop(night.name, None)
-            tracker = self.trackers[night.name] = NightTracker(night.name, night.folder)
+            tracker = self.trackers[night.name] = NightTracker(night.name, night.folder, self._request.keywords)
         elif listing == tracker.listing:
             if self._clock() - self._active_at[night.name] > AWAKE_S and self._may_sleep(night.name, listing):
                 del self.trackers[night.name]

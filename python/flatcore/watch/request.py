@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flatcore.errors import UsageError
+from flatcore.instrument.keywords import Source
 from flatcore.watch.completeness import Rules
 
 
@@ -45,6 +47,8 @@ class WatchRequest:
         File with what the watcher remembers; ``log/watch.json`` of the data root where None.
     retry_failed
         Forget failures at the start.
+    keywords
+        Where the instrument's headers have what flatcore reads, as its profile tells.
     """
 
     data_root: Path
@@ -65,6 +69,7 @@ class WatchRequest:
     status: Path | None = None
     state: Path | None = None
     retry_failed: bool = False
+    keywords: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the data root absolute; refuse a status file of no known form."""

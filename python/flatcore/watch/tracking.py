@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flatcore.instrument.keywords import Source
 from flatcore.watch.tree import Listing, Stamp
 from flatcore.watch.wholeness import kind_of, look_into
 
@@ -70,12 +71,15 @@ class NightTracker:
     ----------
     name, folder
         The observation directory, and where it lies.
+    keywords
+        Where the instrument's headers have what flatcore reads.
     listing
         What there was at the latest look.
     """
 
     name: str
     folder: Path
+    keywords: Mapping[str, Source] = field(default_factory=dict)
     listing: Listing = field(default_factory=lambda: Listing({}, {}, {}))
     _files: dict[str, _File] = field(default_factory=dict)
     # When a file of each kind vanished; of an unknown one it is of all.
@@ -89,7 +93,7 @@ class NightTracker:
                 known = self._files.get(name)
                 if known is None or known.stamp != stamp:
                     # Of a file that is written the start is there before the end: try again while it grows.
-                    self._files[name] = _File(stamp, now, copying, kind_of(self.folder / name))
+                    self._files[name] = _File(stamp, now, copying, kind_of(self.folder / name, self.keywords))
         for name in [name for name in self._files if name not in listing.frames and name not in listing.copying]:
             self._vanished_at[self._files.pop(name).kind] = now
 
@@ -124,7 +128,7 @@ class NightTracker:
                 found[name] = "is being copied"
                 continue
             if not file.looked:
-                file.looked, look = True, look_into(self.folder / name)
+                file.looked, look = True, look_into(self.folder / name, self.keywords)
                 file.fault = look.fault
                 file.kind = look.kind if file.kind is None else file.kind
             if file.fault is not None:

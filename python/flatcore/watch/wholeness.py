@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
 import warnings
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -15,9 +17,14 @@ from astropy.io.fits import Header, VerifyError
 from astropy.io.fits.verify import VerifyWarning
 from astropy.utils.exceptions import AstropyUserWarning
 
+from flatcore.assembly import header_with
+from flatcore.errors import InputError
 from flatcore.frames import FLAT_KINDS
+from flatcore.instrument.keywords import Source
 
 BLOCK = 2880
+# Headers that have what flatcore reads under its own names.
+NOTHING: Mapping[str, Source] = {}
 _GZIP = b"\x1f\x8b"
 
 # A file may be read while it is written: any of these says that it cannot be understood, yet.
@@ -50,10 +57,15 @@ class Look:
     fault: str | None
 
 
-def look_into(path: Path) -> Look:
+def look_into(path: Path, keywords: Mapping[str, Source] = NOTHING) -> Look:
     """Read a file's headers, and tell whether it is as long as they say; a compressed one is read to its end.
 
     No pixel is looked at. A file that has zeros where a header should be was only given its room in advance.
+
+    Parameters
+    ----------
+    keywords
+        Where an instrument's headers have what flatcore reads, as its profile tells.
     """
     try:
         with path.open("rb") as file:
@@ -62,17 +74,16 @@ def look_into(path: Path) -> Look:
                 return Look(None, "is empty")
             if _starts_with(file, _GZIP):
                 with gzip.GzipFile(fileobj=file) as stream:
-                    return _look(stream, None)
-            return _look(file, size)
+                    return _look(stream, None, _Walk(path, keywords))
+            return _look(file, size, _Walk(path, keywords))
     except FileNotFoundError:
         return Look(None, "is gone")
     except OSError as error:
         return Look(None, f"cannot be read: {error}")
 
 
-def _look(stream: _Stream, size: int | None) -> Look:
+def _look(stream: _Stream, size: int | None, walk: _Walk) -> Look:
     """Look into a file's bytes; their number, where it is None, is that of all that can be uncompressed."""
-    walk = _Walk()
     try:
         walk.over(stream)
         if size is None:
@@ -91,9 +102,9 @@ def _look(stream: _Stream, size: int | None) -> Look:
     return Look(walk.kind or "", None)
 
 
-def kind_of(path: Path) -> str | None:
+def kind_of(path: Path, keywords: Mapping[str, Source] = NOTHING) -> str | None:
     """Give the kind of a file as :class:`Look` has it, without going beyond the headers that are needed for it."""
-    walk = _Walk(only_kind=True)
+    walk = _Walk(path, keywords, only_kind=True)
     try:
         with path.open("rb") as file:
             stream: _Stream = gzip.GzipFile(fileobj=file) if _starts_with(file, _GZIP) else file
@@ -127,8 +138,8 @@ class _Walk:
         Whether zeros follow it.
     """
 
-    def __init__(self, only_kind: bool = False) -> None:
-        self._only_kind = only_kind
+    def __init__(self, path: Path, keywords: Mapping[str, Source], only_kind: bool = False) -> None:
+        self._path, self._keywords, self._only_kind = path, keywords, only_kind
         self.kind: str | None = None
         self.has_image = self.hollow = False
         self.headers = self.end = 0
@@ -153,8 +164,21 @@ class _Walk:
             self.headers += 1
             self.has_image = self.has_image or header.get("NAXIS", 0) >= 2 or bool(header.get("ZIMAGE", False))
             if self.kind is None:
-                self.kind = _kind(header, self.has_image)
+                self.kind = self._kind(header)
             self.end = stream.tell() + int(header.data_size_padded)
+
+    def _kind(self, header: Header) -> str | None:
+        """Give the kind by a header; None where one after it may tell."""
+        if str(header.get("DRSOUTID", "DRS_PP")).strip() != "DRS_PP":
+            return ""
+        told = {keyword: source for keyword, source in self._keywords.items() if keyword == "DPRTYPE"}
+        # A header that lacks what the profile asks for is one before that which has it, or of another kind.
+        with contextlib.suppress(InputError):
+            header = header_with(header, told, self._path)
+        if "DPRTYPE" in header:
+            kind = str(header["DPRTYPE"]).strip()
+            return kind if kind in FLAT_KINDS else ""
+        return "" if self.has_image else None
 
 
 def _header(block: bytes, stream: _Stream) -> Header:
@@ -169,13 +193,3 @@ def _header(block: bytes, stream: _Stream) -> Header:
         warnings.simplefilter("ignore", VerifyWarning)
         warnings.simplefilter("ignore", AstropyUserWarning)
         return Header.fromfile(io.BytesIO(bytes(blocks)))
-
-
-def _kind(header: Header, has_image: bool) -> str | None:
-    """Give the kind by a header; None where one after it may tell."""
-    if str(header.get("DRSOUTID", "DRS_PP")).strip() != "DRS_PP":
-        return ""
-    if "DPRTYPE" in header:
-        kind = str(header["DPRTYPE"]).strip()
-        return kind if kind in FLAT_KINDS else ""
-    return "" if has_image else None
