@@ -84,7 +84,7 @@ class Across:
         return dict(zip(orders, found.tolist(), strict=True))
 
     def _near(self, order: int) -> list[int]:
-        """Accepted orders nearest to an order, without itself."""
+        """Give the accepted orders nearest to an order, without itself."""
         return sorted((k for k in self.parameters if k != order), key=lambda k: (abs(k - order), k))[:NEIGHBOURS]
 
     def _departures(self, orders: Sequence[int], near: Sequence[Sequence[int]], shapes: Vector) -> Vector:
