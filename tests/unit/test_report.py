@@ -19,6 +19,7 @@ from flatcore.report.browser import plotting_script
 from flatcore.report.packing import STEPS, kept_columns, packed, packed_fibers, unpacked
 from flatcore.report.pictures import MOST_BYTES
 from flatcore.report.products import FiberPlanes
+from flatcore.report.quality import orders_table
 from flatcore.report.reasons import WORDINGS
 from flatcore.report.verdict import verdict_of
 from flatcore.request import NightRequest
@@ -118,6 +119,24 @@ class TestPage:
         assert ["profile", "SMALL", "–", "not compared: the profile's file is not here any more"] in page.tables[
             "settings"
         ]
+
+    def test_blazes_by_the_model_of_all_orders(self, made):
+        def jointly(reasons):
+            def change(record):
+                for order in record["images"][0]["fibers"]["C"]["orders"][:3]:
+                    order |= {"rung": "global", "reasons": []}
+                record["images"][0]["fibers"]["C"]["orders"][1]["reasons"] = reasons
+
+            return change
+
+        page = page_of(changed(latest(made), jointly([])), made)
+        assert "Of 36 orders, 3 have a blaze by the model of all orders." in page.text
+        faint = changed(latest(made), jointly(["too faint alone"]))
+        page = page_of(faint, made)
+        assert "3 have a blaze by the model of all orders (1 for want of one of their own)." in page.text
+        table = orders_table("C", faint.record["images"][0]["fibers"]["C"])
+        cells = [[cell for cell in row if cell.text == "global"] for row in table.rows]
+        assert [cell.tone for row in cells for cell in row] == ["", "warn", ""]
 
     def test_a_fibre_that_fails(self, made):
         def fail(record):

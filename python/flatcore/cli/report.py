@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from flatcore.cli.watcher import STAGES
 from flatcore.results import FiberResult, ImageResult, NightResult
 from flatcore.session import SessionResult
 from flatcore.spectra import Rung
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # Orders that share a line of the closing table.
 ORDERS_PER_LINE = 10
@@ -22,6 +23,8 @@ ORDERS_PER_LINE = 10
 
 def print_session(outcome: SessionResult) -> None:
     """Print the closing table, or that there was nothing to do."""
+    from rich.console import Console  # noqa: PLC0415 - JSON does without
+
     if outcome.night is None:
         Console().print(f"nothing to do: {outcome.pid} made these products", soft_wrap=True)
     else:
@@ -34,6 +37,8 @@ def print_session(outcome: SessionResult) -> None:
 
 def print_night(result: NightResult) -> None:
     """Print the closing table of every image, and where the products lie."""
+    from rich.console import Console  # noqa: PLC0415 - JSON does without
+
     console = Console()
     for image in result.images:
         console.print(_image_table(result, image))
@@ -46,6 +51,8 @@ def print_night(result: NightResult) -> None:
 
 
 def _image_table(result: NightResult, image: ImageResult) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - JSON does without
+
     count = len(image.inputs)
     table = Table(
         title=f"{result.instrument} {result.obs_dir}: {count} frame{'s' if count > 1 else ''}, {image.stem}",

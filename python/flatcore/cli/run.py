@@ -52,6 +52,9 @@ PANELS = {
     "Help": ["--xhelp", "--info", "--version"],
 }  # fmt: skip
 
+# rich_config, which sets the title too, imports a console that a run without a terminal does without.
+CONTEXT = {"help_option_names": ["-h", "--help"], "rich_help_config": {"options_panel_title": "Help"}}
+
 # Lines of --listing.
 MOST_LISTED = 15
 
@@ -102,8 +105,7 @@ def _file(name: str, key: str, text: str, *aliases: str) -> Callable[[_Command],
     return click.option(name, *aliases, name.lstrip("-"), metavar="FILE", help=f"{help_text} [{key}]")
 
 
-@click.command("run", cls=Command, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.rich_config(help_config={"options_panel_title": "Help"})
+@click.command("run", cls=Command, epilog=EPILOG, context_settings=CONTEXT)
 @click.argument("obs_dir", required=False)
 @click.argument("files", nargs=-1)
 @data_root_option

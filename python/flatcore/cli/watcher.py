@@ -8,12 +8,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any, Self
-
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Any, Self
 
 from flatcore.recording import Terminated
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 STAGES = {
     "frames": "select frames",
@@ -70,14 +71,12 @@ class Watcher:
     """
 
     def __init__(self, program: str, quiet: bool, debug: int, bars: bool) -> None:
-        self._console = Console(stderr=True)
-        on_terminal = sys.stderr.isatty()
-        self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=self._console,
-            disable=quiet or not bars or not on_terminal, transient=True,
-        )  # fmt: skip
+        self._progress: Progress | None = None
         self._tasks: dict[str, Any] = {}
-        self._handler = _ProgressHandler(self._console) if on_terminal else logging.StreamHandler(sys.stderr)
+        self._handler: logging.Handler = logging.StreamHandler(sys.stderr)
+        if sys.stderr.isatty():
+            self._progress = _progress(hidden=quiet or not bars)
+            self._handler = _ProgressHandler(self._progress.console)
         self._handler.setFormatter(_LineFormatter(program))
         self._handler.addFilter(lambda record: not hasattr(record, "file_only"))
         self._handler.setLevel(logging.WARNING if quiet else logging.DEBUG if debug else logging.INFO)
@@ -87,23 +86,36 @@ class Watcher:
         self._level = logger.level
         logger.setLevel(logging.DEBUG)
         logger.addHandler(self._handler)
-        self._progress.start()
+        if self._progress is not None:
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._progress is not None:
+            self._progress.stop()
         logger = logging.getLogger("flatcore")
         logger.removeHandler(self._handler)
         logger.setLevel(self._level)
 
     def stage(self, name: str, seconds: float) -> None:
         """Take notice of a stage's start (0 seconds) or end."""
+        if self._progress is None:
+            return
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(STAGES.get(name, name), total=1)
         elif seconds:
             self._progress.update(self._tasks[name], completed=1)
+
+
+def _progress(hidden: bool) -> Progress:
+    """Progress bars on standard error."""
+    from rich.console import Console  # noqa: PLC0415 - only for a terminal
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True)
 
 
 class _LineFormatter(logging.Formatter):

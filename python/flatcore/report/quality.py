@@ -97,7 +97,7 @@ def _order_row(order: Record) -> tuple[Cell, ...]:
         Cell(SIGNS.get(result, result), result, TONES.get(result, "")),
         number(order.get("snr"), ".0f"),
         number(order.get("rms"), ".4f"),
-        _rung(str(order.get("rung", "")), str(order.get("loss", ""))),
+        _rung(str(order.get("rung", "")), str(order.get("loss", "")), bool(order.get("reasons"))),
         number(order.get("chi2"), ".2f"),
         number(_percent(order.get("residual_rms")), ".2f"),
         number(_percent(order.get("usable")), ".1f"),
@@ -109,12 +109,17 @@ def _order_row(order: Record) -> tuple[Cell, ...]:
     )
 
 
-def _rung(name: str, loss: str) -> Cell:
-    """Say how a blaze is described; sorted from the best to none."""
+def _rung(name: str, loss: str, reasons: bool) -> Cell:
+    """Say how a blaze is described; sorted from the best to none.
+
+    That by the model of all orders stands out where the order does not bear one of its own, which has its reasons.
+    """
     if not name:
         return Cell(NONE, "")
     rung = Rung.named(name)
-    return Cell(f"{name}, robust" if loss == "soft_l1" else name, int(rung), _tone(rung))
+    robust = loss == "soft_l1" and rung is not Rung.GLOBAL
+    tone = "warn" if rung is Rung.GLOBAL and reasons else _tone(rung)
+    return Cell(f"{name}, robust" if robust else name, int(rung), tone)
 
 
 def _tone(rung: Rung) -> str:

@@ -95,7 +95,8 @@ def _described(fibers: dict[str, Record]) -> str:
     jointly = sum(rung is Rung.GLOBAL for rung in rungs)
     faint = sum(rung is Rung.GLOBAL and bool(reasons) for rung, reasons in described)
     if jointly:
-        parts = [f"{jointly} {_has(jointly)} a blaze by the model of all orders, {faint} for want of one of their own"]
+        wanting = f" ({faint} for want of one of their own)" if faint else ""
+        parts = [f"{jointly} {_has(jointly)} a blaze by the model of all orders{wanting}"]
         parts += [f"{helped} one that is predicted or a spline"] if helped else []
         parts += [f"{without} {_has(without)} no blaze"] if without else []
         return f"Of {len(orders)} orders, {', '.join(parts)}."
