@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from flatcore.bootstrap import STEPS
+from flatcore.bootstrap.settings import BootstrapSettings
 from flatcore.cli import COMMANDS
 from flatcore.instrument import load_profile
 from tests.cli.command import OBS_DIR, refused, rewrite, run
@@ -88,6 +90,18 @@ def test_what_is_wrong_is_named(bare, capsys, status, words, options):
     rewrite(night / "2510100f_pp.fits", night / "other_badpixel.fits", DRSOUTID="BADPIX")
     assert words in refused(capsys, status, "bootstrap", OBS_DIR, "--data-root", bare, "--quiet", *options)
     assert not list((bare / "calib").glob("*.fits"))
+
+
+def test_every_setting_is_documented_with_its_default():
+    text = (Path(__file__).parents[2] / "docs" / "bootstrap.md").read_text().replace("\n", " ")
+    for section, table in BootstrapSettings().model_dump().items():
+        for key, value in table.items():
+            assert f"`{section}.{key}" in text, f"{section}.{key}"
+            before, _, after = text.partition(f"`{section}.{key}")
+            shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+            words = {"3": "three", "5": "five"}.get(shown, shown)
+            near = before[-200:] + after[:40]
+            assert shown in near or words in near or f"{value}th" in near, f"{section}.{key} = {shown}"
 
 
 def test_a_missing_night_names_those_there_are(bare, capsys):

@@ -73,7 +73,8 @@ def test_flats_are_as_flat(nights, matched):
 
 def test_orders_are_straight(nights):
     result = nights[0]
-    assert not result.warnings
+    # Below the lowest order there is one that leaves the detector.
+    assert all("crosses the middle off the detector" in text for text in result.warnings)
     shape = next(one for one in result.made if one.keyname == "SHAPEY")
     assert shape.numbers["left_out"] == []
     assert shape.numbers["rms"] < 0.1

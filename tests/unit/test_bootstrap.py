@@ -319,6 +319,30 @@ class TestInputs:
         assert result.frames == {"flats": 5, "darks": 5, "biases": 3}
         assert read_header(path_of(result, "DARKREF"))["DARKFLAT"] == 60.0
 
+    def test_biases_of_raw_counts_have_no_exposure_time(self, tmp_path):
+        pair = night_pair(tmp_path, "TWINS", seed=5, warp=0.0, frames=3, darks=3)
+        raw = tmp_path / "raw.toml"
+        raw.write_text((tmp_path / "twins.toml").read_text().replace("[detector]", '[detector]\nunits = "adu"'))
+        folder = pair.bare / "tmp" / OBS_DIR
+        darks = sorted(folder.glob("*d_pp.fits"))
+        current = np.median([fits.getdata(path) for path in darks], axis=0)
+        for path in sorted(folder.glob("*_pp.fits")):
+            with fits.open(path, mode="update") as hdus:
+                hdus[1].data = hdus[1].data * np.float32(60) + np.float32(300)
+        for number in range(3):
+            bias = folder / f"bias{number}.fits"
+            shutil.copyfile(darks[0], bias)
+            with fits.open(bias, mode="update") as hdus:
+                hdus[1].data[:] = 300
+                hdus[0].header["DPRTYPE"] = "BIAS"
+                hdus[0].header["EXPTIME"] = 0.0
+        result = bootstrap(BootstrapRequest(OBS_DIR, pair.bare, instrument=raw))
+        np.testing.assert_allclose(image_of(result, "DARKREF"), current + 300 / 60, atol=2e-3)
+        own, given = flats_of(pair.bare, raw), flats_of(pair.given, pair.instrument)
+        for name, reference in given.items():
+            assert own[name].qc.passed
+            assert np.median(own[name].flat.rms / reference.flat.rms) < 1.1
+
     def test_channels_lit_one_after_the_other(self, tmp_path):
         pair = night_pair(tmp_path / "one", seed=8, lamp="FLAT_DARK", frames=3, darks=3)
         other = night_pair(tmp_path / "two", seed=8, lamp="DARK_FLAT", frames=3)

@@ -16,7 +16,7 @@ from flatcore.fitsio import FITS_SUFFIXES, FitsImage, read_header, read_rows
 from flatcore.frames import FLAT_KINDS, find_frames, select_frames
 from flatcore.header import failed_quality_control
 from flatcore.images import LeftOut
-from flatcore.instrument import Profile, load_profile, profile_for_header
+from flatcore.instrument import Profile, load_profile, profile_for_header, profile_with
 
 log = logging.getLogger("flatcore")
 
@@ -146,7 +146,7 @@ def find_inputs(
         main,
         levels,
         _opened(darks, profile, require_qc, scratch, left_out),
-        _opened(biases, profile, require_qc, scratch, left_out),
+        _opened(biases, _for_biases(profile), require_qc, scratch, left_out),
         tuple(left_out),
     )
 
@@ -227,6 +227,13 @@ def _main_groups(groups: Sequence[FlatGroup]) -> tuple[dict[str, FlatGroup], tup
         if own:
             main[kind] = max(own, key=lambda group: (len(group.frames), group.level))
     return main, tuple(group for group in groups if group is not main[group.dprtype])
+
+
+def _for_biases(profile: Profile) -> Profile:
+    """Give the profile by which counts of bias frames stay counts: they are not divided by an exposure time of 0."""
+    if profile.detector.units != "adu":
+        return profile
+    return profile_with(profile, {"keywords": {"EXPTIME": 1.0}}, "bias frames")
 
 
 def _opened(
