@@ -176,7 +176,7 @@ def _traces(
     return centres, order, fiber
 
 
-def _light(
+def _light(  # noqa: PLR0917 - where the traces are, and what is drawn of them
     geometry: Geometry,
     centres: NDArray[np.float64],
     order: NDArray[np.int_],
