@@ -172,15 +172,15 @@ def markdown(outcomes: Sequence[Outcome], seeds: Sequence[int]) -> str:
     seconds = np.median([outcome.seconds for outcome in outcomes])
     bright = sum(int((o.false > BRIGHT_SNR).sum()) for o in outcomes)
     return (
-        f"Seeds {seeds[0]} to {seeds[-1]}; {seconds:.2f} s an image (median). A trace is asked for where it has a signal "
-        f"to noise of {LEAST_SNR:g} per column or more somewhere, and of {LIT_SNR:g} or more over {LEAST_COLUMNS} columns "
-        f"at least (lit columns); where its centre is nearer than its width to an edge of the detector, and in columns "
-        f"without value, it counts as dark. It is found where a located trace is within {NEAR_WIDTHS:g} of its width (or "
-        f"{NEAR_PIXELS:g} px, if that is more), rms over all its lit columns. A located trace is false where no true one, "
-        f"however faint, is within {FALSE_WIDTHS:g} of a width, rms over the columns it was followed; false ones brighter "
-        f"than S/N {BRIGHT_SNR:g}: {bright}. Errors are rms over the lit columns of each trace found: median over the "
-        f"traces, 95th percentile, largest. S/N is that of the trace itself at its brightest; of false ones, as "
-        f"measured.\n\n"
+        f"Seeds {seeds[0]} to {seeds[-1]}; {seconds:.2f} s an image (median). A trace is asked for where it has a "
+        f"signal to noise of {LEAST_SNR:g} per column or more somewhere, and {LIT_SNR:g} or more over {LEAST_COLUMNS} "
+        f"columns at least (lit columns); where its centre is nearer than its width to an edge of the detector, and in "
+        f"columns without value, it counts as dark. It is found where a located trace is within {NEAR_WIDTHS:g} of its "
+        f"width (or {NEAR_PIXELS:g} px, if that is more), rms over all its lit columns. A located trace is false where "
+        f"no true one, however faint, is within {FALSE_WIDTHS:g} of a width, rms over the columns it was followed; "
+        f"false ones brighter than S/N {BRIGHT_SNR:g}: {bright}. Errors are rms over the lit columns of each trace "
+        f"found: median over the traces, 95th percentile, largest. S/N is that of the trace itself at its brightest; "
+        f"of false ones, as measured.\n\n"
         f"{lines}"
     )
 
