@@ -1,7 +1,7 @@
 """How many orders tracing finds on random images with known traces: ``python -m benchmarks.geometries``.
 
-Every seed draws a geometry (see :mod:`benchmarks.scenes`) and an image of it; tracing is told the image and the number of
-fibres, nothing else.
+Every seed draws a geometry (see :mod:`benchmarks.scenes`) and an image of it; tracing is told the image and the number
+of fibres, nothing else.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Outcome:
     Attributes
     ----------
     snr, error
-        Of the traces asked for: signal to noise at the brightest, and distance of the nearest located trace over the lit
-        columns [pixels, rms].
+        Of the traces asked for: signal to noise at the brightest, and distance of the nearest located trace over the
+        lit columns [pixels, rms].
     false
         Signal to noise, as tracing has it, of the located traces that are none.
     matched, paired
@@ -172,14 +172,15 @@ def markdown(outcomes: Sequence[Outcome], seeds: Sequence[int]) -> str:
     seconds = np.median([outcome.seconds for outcome in outcomes])
     bright = sum(int((o.false > BRIGHT_SNR).sum()) for o in outcomes)
     return (
-        f"Seeds {seeds[0]} to {seeds[-1]}; {seconds:.2f} s an image (median). A trace is asked for where it has a signal to "
-        f"noise of {LEAST_SNR:g} per column or more somewhere, and of {LIT_SNR:g} or more over {LEAST_COLUMNS} columns at "
-        f"least (lit columns); where its centre is nearer than its width to an edge of the detector, and in columns "
-        f"without value, it counts as dark. It is found where a located trace is within {NEAR_WIDTHS:g} of its width (or "
-        f"{NEAR_PIXELS:g} px, if that is more), rms over all its lit columns. A located trace is false where no true one, "
-        f"however faint, is within {FALSE_WIDTHS:g} of a width, rms over the columns it was followed; false ones brighter "
-        f"than S/N {BRIGHT_SNR:g}: {bright}. Errors are rms over the lit columns of each trace found: median over the "
-        f"traces, 95th percentile, largest. S/N is that of the trace itself at its brightest; of false ones, as measured.\n\n"
+        f"Seeds {seeds[0]} to {seeds[-1]}; {seconds:.2f} s an image (median). A trace is asked for where it has a "
+        f"signal to noise of {LEAST_SNR:g} per column or more somewhere, and {LIT_SNR:g} or more over {LEAST_COLUMNS} "
+        f"columns at least (lit columns); where its centre is nearer than its width to an edge of the detector, and in "
+        f"columns without value, it counts as dark. It is found where a located trace is within {NEAR_WIDTHS:g} of its "
+        f"width (or {NEAR_PIXELS:g} px, if that is more), rms over all its lit columns. A located trace is false where "
+        f"no true one, however faint, is within {FALSE_WIDTHS:g} of a width, rms over the columns it was followed; "
+        f"false ones brighter than S/N {BRIGHT_SNR:g}: {bright}. Errors are rms over the lit columns of each trace "
+        f"found: median over the traces, 95th percentile, largest. S/N is that of the trace itself at its brightest; "
+        f"of false ones, as measured.\n\n"
         f"{lines}"
     )
 
@@ -199,7 +200,7 @@ def save_markdown(text: str, path: Path) -> None:
     path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, tell: Callable[[str], None] = print) -> None:
     """Measure, print, and write the table where it is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.geometries", description=__doc__)
     parser.add_argument("--first", type=int, default=0, help="first seed")
@@ -207,8 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, help="page with markers, in which the table is written")
     chosen = parser.parse_args(arguments)
     seeds = range(chosen.first, chosen.first + chosen.count)
-    text = markdown(measure(seeds), seeds)
-    print(text)
+    text = markdown(measure(seeds, tell), seeds)
+    tell(text)
     if chosen.page:
         save_markdown(text, chosen.page)
 

@@ -136,10 +136,9 @@ def draw_scene(geometry: Geometry) -> Scene:
     scale = _scale_for_snr(geometry.snr, readnoise, noise_pixels)
     light *= scale * vignetting
     peak = float(np.max(light))
-    background = peak * geometry.background * (
-        0.4 + rng.uniform(-0.2, 0.2) * v + rng.uniform(-0.2, 0.2) * u + 0.3 * np.exp(-((v - rng.uniform(-1, 1)) ** 2) * 2)
-        * np.exp(-((u - rng.uniform(-1, 1)) ** 2) * 2)
-    )  # fmt: skip
+    plane = 0.4 + rng.uniform(-0.2, 0.2) * v + rng.uniform(-0.2, 0.2) * u
+    hump = np.exp(-2 * (v - rng.uniform(-1, 1)) ** 2) * np.exp(-2 * (u - rng.uniform(-1, 1)) ** 2)
+    background = peak * geometry.background * (plane + 0.3 * hump)
     rows_of = np.clip(np.round(centres).astype(int), 0, rows - 1)
     at = vignetting[rows_of, np.arange(columns)[None, :]]
     signal = flux * scale * at
@@ -176,7 +175,7 @@ def _traces(
     return centres, order, fiber
 
 
-def _light(
+def _light(  # noqa: PLR0917 - where the traces are, and what is drawn of them
     geometry: Geometry,
     centres: NDArray[np.float64],
     order: NDArray[np.int_],

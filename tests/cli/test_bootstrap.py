@@ -12,7 +12,7 @@ from flatcore.cli import COMMANDS
 from flatcore.instrument import load_profile
 from tests.cli.command import OBS_DIR, refused, rewrite, run
 
-SINGLE = [name for name in STEPS if name != "locate"]
+SINGLE = list(STEPS)
 
 
 @pytest.fixture

@@ -155,11 +155,14 @@ def _result(plan: Plan, pid: str, made: tuple[Made, ...], *, skipped: bool, regi
         warnings=tuple(bench.light.warnings),
         seconds=bench.light.clock.seconds,
         frames={"flats": len(inputs.flats), "darks": len(inputs.darks), "biases": len(inputs.biases)},
-        images=_images(bench)
-        if plan.request.keep_images and not skipped and plan.request.steps != ("locate",)
-        else None,
+        images=_images(bench) if _are_kept(plan) and not skipped else None,
         traced=_traced(bench, plan.request.keep_images),
     )
+
+
+def _are_kept(plan: Plan) -> bool:
+    """Tell whether the images of all steps are kept; tracing alone makes but the flat."""
+    return plan.request.keep_images and plan.request.steps != ("locate",)
 
 
 def _traced(bench: Workbench, keep_images: bool) -> tuple[TracedFiber, ...]:
