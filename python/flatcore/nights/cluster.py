@@ -34,6 +34,8 @@ CONNECT_TIMEOUT_S = 30.0
 LOOK_UP_S = 0.5
 # A worker may die so often with a night in its hands before the night is given up.
 DEATHS = 3
+# What a worker takes before it has a night [bytes]: with less it would be ended and begun again for ever.
+LEAST_MEMORY = 300 * 2**20
 # Workers of a local cluster talk over this address only.
 LOCAL = "127.0.0.1"
 
@@ -48,13 +50,10 @@ class LocalWorkers:
         Processes.
     memory_limit
         Of each, as Dask takes it: ``auto``, ``8GiB``, or 0 for none.
-    folder
-        For what workers put on disk.
     """
 
     count: int
     memory_limit: str = "auto"
-    folder: str | None = None
 
 
 @contextlib.contextmanager
@@ -66,12 +65,14 @@ def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
     UsageError
         The memory limit is not one.
     """
-    _check_memory(workers.memory_limit)
+    memory_limit = _memory_of(workers.memory_limit)
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS,
         # One night at a time in a worker's hands, and one more at the door.
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.admin.system-monitor.gil.enabled": False,
+        # Memory that a night freed may stay with its process: a worker that pauses for that would never go on.
+        "distributed.worker.memory.pause": False,
         "distributed.logging": {"distributed": "error", "bokeh": "critical"},
     }
     with contextlib.ExitStack() as stack:
@@ -80,11 +81,10 @@ def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
             cluster = distributed.LocalCluster(
                 n_workers=workers.count,
                 threads_per_worker=1,
-                memory_limit=workers.memory_limit,
+                memory_limit=memory_limit,
                 processes=True,
                 host=LOCAL,
                 dashboard_address=f"{LOCAL}:0",
-                local_directory=workers.folder,
                 silence_logs=logging.CRITICAL,
                 # For workers that are begun later, in place of those that died.
                 preload="flatcore.nights.deaf",
@@ -209,13 +209,19 @@ class Cluster(Crew):
         """Nothing is kept beyond the handles."""
 
 
-def _check_memory(limit: str) -> None:
+def _memory_of(limit: str) -> str | int:
+    """Give a limit in bytes, 0 for none; or ``auto``, an equal share of the machine's memory for each core."""
     if limit in ("auto", "0"):
-        return
+        return "auto" if limit == "auto" else 0
+    expected = "expected auto, 0 for none, or a size such as 8GiB"
     try:
-        dask.utils.parse_bytes(limit)
+        size = int(dask.utils.parse_bytes(limit))
     except ValueError:
-        raise UsageError(f"--memory-limit {limit}: expected auto, 0 for none, or a size such as 8GiB") from None
+        raise UsageError(f"--memory-limit {limit}: {expected}") from None
+    if size < LEAST_MEMORY:
+        least = dask.utils.format_bytes(LEAST_MEMORY)
+        raise UsageError(f"--memory-limit {limit}: {expected}; a worker without a night takes up to {least}")
+    return size
 
 
 def _same_version(client: Any) -> None:
