@@ -28,7 +28,7 @@ def log_file(data_root: Path, pid: str, run: RunSettings) -> Iterator[None]:
     OutputError
         The folder cannot be written.
     """
-    path = data_root / "log" / f"{pid}.jsonl"
+    path = log_path(data_root, pid)
     if not data_root.is_dir():
         yield
         return
@@ -50,6 +50,11 @@ def log_file(data_root: Path, pid: str, run: RunSettings) -> Iterator[None]:
         handler.close()
         if handler.problem is not None:
             logger.warning("%s: not all was written: %s", path, handler.problem)
+
+
+def log_path(data_root: Path, pid: str) -> Path:
+    """Where the log file of a run is."""
+    return data_root / "log" / f"{pid}.jsonl"
 
 
 class _LogFile(logging.FileHandler):

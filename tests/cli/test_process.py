@@ -189,6 +189,8 @@ def test_failures_stay_in_their_night_and_are_tried_again(three_nights, tmp_path
     assert not (root / "red" / "2020-08-02").exists() or not any((root / "red" / "2020-08-02").glob("*.fits"))
     failed = RunLog.open(root).records("2020-08-02")
     assert [(r.status, r.exit_status, r.record["dprtype"]) for r in failed] == [("error", 3, "FLAT_FLAT")]
+    lines = [json.loads(line) for line in (root / "log" / f"{failed[0].pid}.jsonl").read_text().splitlines()]
+    assert lines[-1]["level"] == "error" and "truncated" in lines[-1]["message"]
     # The third night was held to the first.
     third = RunLog.open(root).find("2020-08-03").record["images"][0]["fibers"]["C"]["previous"]
     assert third["age_days"] == pytest.approx(2.0, abs=1e-6)
@@ -214,6 +216,18 @@ def test_nights_that_lack_the_same_calibration_are_one_line(three_nights, tmp_pa
     assert run("process", "--data-root", root, *ONE_FIBER, "--quiet") == 3
     told = capsys.readouterr()
     assert not told.out and told.err.startswith("3 × no DARKREF") and told.err.count("no DARKREF") == 1
+
+
+def test_frames_are_those_of_the_night_wherever_the_command_is_given(three_nights, tmp_path, monkeypatch):
+    root = copy_root(three_nights, tmp_path / "root")
+    for path in (root / "tmp" / "2020-08-02").iterdir():
+        (tmp_path / path.name).write_bytes(b"another file of that name")
+    monkeypatch.chdir(tmp_path)
+    assert run("process", "2020-08-02", "--data-root", root, *ONE_FIBER, "--quiet") == 0
+    log = RunLog.open(root).find("2020-08-02")
+    lines = [json.loads(line) for line in (root / "log" / f"{log.pid}.jsonl").read_text().splitlines()]
+    told = [line["message"] for line in lines if line["level"] == "info"]
+    assert len(told) == 2 and "2 FLAT_FLAT frames" in told[0] and told[1].endswith("done, 4 products")
 
 
 def test_no_further_night_begins_after_too_many_failures(three_nights, tmp_path, capsys):
