@@ -260,7 +260,7 @@ def test_a_table_is_whole_where_there_is_little_room(width, monkeypatch, capsys)
     shown = capsys.readouterr().out
     assert "…" not in shown and max(map(len, shown.splitlines())) <= width
     words = shown.split()
-    for word in ("DARK_FLAT", "failed", "warnings", "seconds", "1234.5", "[a]/2020-08-31", "1"):
+    for word in ("2020-08-01", "DARK_FLAT", "failed", "warnings", "seconds", "1234.5", "[a]/2020-08-31", "1"):
         assert word in words
     assert "no dark" in shown and "2 sets of flats: 1 could not be run, 1 failed QC" in shown
 

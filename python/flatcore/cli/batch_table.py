@@ -144,10 +144,10 @@ def print_batch(result: BatchResult, *, dry_run: bool, seconds: float) -> None:
 
 def _table(result: BatchResult, dry_run: bool) -> Table:
     table = Table()
-    table.add_column("night", overflow="fold")
+    table.add_column("night", overflow="fold", min_width=10)
     for heading in ("kind", "what"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("why", overflow="fold", min_width=10)
+    table.add_column("why", overflow="fold", min_width=8)
     if not dry_run:
         for heading in ("largest rms", "warnings", "seconds"):
             table.add_column(heading, justify="right", min_width=max(map(len, heading.split())))

@@ -7,6 +7,7 @@ import itertools
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ distributed: Any = untyped
 CONNECT_TIMEOUT_S = 30.0
 # The caller looks up as often as this while it waits [s].
 LOOK_UP_S = 0.5
+# And as often as this it counts the workers.
+COUNT_S = 5.0
 # A worker may die so often with a night in its hands before the night is given up.
 DEATHS = 3
 # What a worker takes before it has a night [bytes]: with less it would be ended and begun again for ever.
@@ -91,7 +94,7 @@ def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
             )
             stack.enter_context(cluster)
             client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
-        crew = Cluster(client, workers.count)
+        crew = Cluster(client, workers.count, keep=lambda: cluster.scale(workers.count))
         stack.callback(crew.close)
         yield crew
 
@@ -156,13 +159,18 @@ class Cluster(Crew):
         Of the cluster.
     size
         Number of workers.
+    keep
+        Begins workers anew in place of those that are gone for good; nothing where others look after them.
     """
 
-    def __init__(self, client: Any, size: int) -> None:
+    def __init__(self, client: Any, size: int, keep: Callable[[], None] = lambda: None) -> None:
         self._client = client
         self._address = client.scheduler.address
         self._numbers = itertools.count()
         self._ended = threading.Event()
+        self._keep = keep
+        self._counted = time.monotonic()
+        self._is_empty = False
         self.size = size
 
     def submit(self, function: Callable[..., Any], *arguments: Any, urgent: bool = False) -> Handle:
@@ -186,7 +194,20 @@ class Cluster(Crew):
         self._ended.clear()
         if self._client.status not in ("running", "connecting"):
             raise InputError(f"--scheduler {self._address}: the scheduler is gone")
+        self._count_workers()
         return [handle for handle in handles if handle.done()]
+
+    def _count_workers(self) -> None:
+        """See now and then that there are workers: one that is ended several times in a row may not come back."""
+        if time.monotonic() - self._counted < COUNT_S:
+            return
+        self._counted = time.monotonic()
+        there = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        if there < self.size:
+            self._keep()
+        if not there and not self._is_empty:
+            log.warning("%s has no worker; waiting for one", self._address)
+        self._is_empty = not there
 
     def fetch(self, handle: Handle) -> Any:
         """Give a result.
