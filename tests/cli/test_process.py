@@ -8,6 +8,8 @@ import pytest
 from astropy.io import fits
 
 from flatcore.caldb import CalibrationDatabase, RunLog
+from flatcore.cli.batch_table import print_batch
+from flatcore.nights import BatchResult, NightReport
 from tests.cli.command import run
 from tests.many import add_night, calibration_rows, copy_root, leftovers, make_nights, products, run_rows
 
@@ -140,6 +142,7 @@ def test_which_nights_are_meant(three_nights, capsys, arguments, expected):
         (["--set", "blaze.cutt=3"], 2, "cutt"),
         (["--set", "output.save=False"], 2, "nothing would come of it"),
         (["--workers", "2", "--memory-limit", "much"], 2, "--memory-limit much: expected auto"),
+        (["--workers", "2", "--memory-limit", "0.5"], 2, "a worker without a night takes up to 300.00 MiB"),
         (["--storage-option", "anon=true"], 2, "--storage-option"),
         (["--fiber", "Z"], 2, "--fiber Z: unknown"),
     ],
@@ -186,6 +189,8 @@ def test_failures_stay_in_their_night_and_are_tried_again(three_nights, tmp_path
     assert not (root / "red" / "2020-08-02").exists() or not any((root / "red" / "2020-08-02").glob("*.fits"))
     failed = RunLog.open(root).records("2020-08-02")
     assert [(r.status, r.exit_status, r.record["dprtype"]) for r in failed] == [("error", 3, "FLAT_FLAT")]
+    lines = [json.loads(line) for line in (root / "log" / f"{failed[0].pid}.jsonl").read_text().splitlines()]
+    assert lines[-1]["level"] == "error" and "truncated" in lines[-1]["message"]
     # The third night was held to the first.
     third = RunLog.open(root).find("2020-08-03").record["images"][0]["fibers"]["C"]["previous"]
     assert third["age_days"] == pytest.approx(2.0, abs=1e-6)
@@ -208,6 +213,21 @@ def test_nights_that_lack_the_same_calibration_are_one_line(three_nights, tmp_pa
     assert run("process", "--data-root", root, *ONE_FIBER) == 3
     shown = capsys.readouterr().out
     assert shown.count("no DARKREF") == 1 and "3 × " in shown
+    assert run("process", "--data-root", root, *ONE_FIBER, "--quiet") == 3
+    told = capsys.readouterr()
+    assert not told.out and told.err.startswith("3 × no DARKREF") and told.err.count("no DARKREF") == 1
+
+
+def test_frames_are_those_of_the_night_wherever_the_command_is_given(three_nights, tmp_path, monkeypatch):
+    root = copy_root(three_nights, tmp_path / "root")
+    for path in (root / "tmp" / "2020-08-02").iterdir():
+        (tmp_path / path.name).write_bytes(b"another file of that name")
+    monkeypatch.chdir(tmp_path)
+    assert run("process", "2020-08-02", "--data-root", root, *ONE_FIBER, "--quiet") == 0
+    log = RunLog.open(root).find("2020-08-02")
+    lines = [json.loads(line) for line in (root / "log" / f"{log.pid}.jsonl").read_text().splitlines()]
+    told = [line["message"] for line in lines if line["level"] == "info"]
+    assert len(told) == 2 and "2 FLAT_FLAT frames" in told[0] and told[1].endswith("done, 4 products")
 
 
 def test_no_further_night_begins_after_too_many_failures(three_nights, tmp_path, capsys):
@@ -230,10 +250,25 @@ def test_failed_quality_control_is_told_by_the_status(three_nights, tmp_path, ca
     assert {night["status"] for night in nights.values()} == {"skipped"}
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_table_is_whole_where_there_is_little_room(width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "spirou/2020 [a]/2020-08-31"
+    failed = NightReport(name, "FLAT_FLAT", "error", "no dark", exit_status=3, seconds=1234.5)
+    done = NightReport("2020-08-01", "DARK_FLAT", "failed-qc", "changed: calibrations, fibres", seconds=1.0)
+    print_batch(BatchResult((done, failed)), dry_run=False, seconds=10.0)
+    shown = capsys.readouterr().out
+    assert "…" not in shown and max(map(len, shown.splitlines())) <= width
+    words = shown.split()
+    for word in ("2020-08-01", "DARK_FLAT", "failed", "warnings", "seconds", "1234.5", "[a]/2020-08-31", "1"):
+        assert word in words
+    assert "no dark" in shown and "2 sets of flats: 1 could not be run, 1 failed QC" in shown
+
+
 def test_a_table_at_the_end(three_done, tmp_path, capsys):
     root = copy_root(three_done, tmp_path / "root")
     assert run("process", "--data-root", root, *ONE_FIBER, "--force", "2020-08-03") == 0
     told = capsys.readouterr()
     assert "2020-08-03 FLAT_FLAT | done" in told.err
-    assert "forced" in told.out and "1 sets of flats: 1 done" in told.out
+    assert "forced" in told.out and "1 set of flats: 1 done" in told.out
     assert not leftovers(root)

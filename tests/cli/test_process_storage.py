@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from flatcore.caldb import CalibrationDatabase, RunLog
 from tests.cli.command import run
@@ -103,6 +104,43 @@ def test_a_calibration_that_is_not_the_recorded_one_is_refused(stored, capsys):
     assert "no such file or folder in the storage" in capsys.readouterr().out
     failed = RunLog.open("/nonexistent", arguments[3]).records("2020-08-02")
     assert [record.status for record in failed] == ["error", "error"]
+
+
+def test_nothing_stays_of_a_night_that_failed_or_whose_worker_was_killed(stored, tmp_path):
+    system, arguments = stored
+    frame = next(name for name in system.ls(f"{BUCKET}/data/tmp/2020-08-02") if name.endswith(".fits"))
+    system.pipe_file(frame, system.cat_file(frame)[:200_000])
+    killed = tmp_path / "stage" / "PID-20200101T000000.000000"
+    (killed / "tmp").mkdir(parents=True)
+    at_work = tmp_path / "stage" / "PID-20200101T000000.000001"
+    at_work.mkdir()
+    with FileLock(tmp_path / "stage" / f".{at_work.name}.lock"):
+        assert run("process", *arguments, *ONE_FIBER, "2020-08-02", "--quiet") == 3
+        left = {path.name for path in (tmp_path / "stage").iterdir() if path.is_dir()}
+        assert left == {at_work.name, "calib"}
+    database = f"sqlite:///{tmp_path}/flatcore.db"
+    (failed,) = RunLog.open(tmp_path, database).records("2020-08-02")
+    log = system.cat_file(f"{BUCKET}/data/log/{failed.pid}.jsonl").decode().splitlines()
+    assert "truncated" in json.loads(log[-1])["message"]
+
+
+def test_a_stage_that_cannot_be_written_is_told(stored, tmp_path, capsys):
+    _, arguments = stored
+    (tmp_path / "stage").write_text("in the way")
+    assert run("process", *arguments, *ONE_FIBER, "2020-08-02", "--quiet") == 3
+    told = capsys.readouterr().err
+    assert "Traceback" not in told and "internal" not in told and str(tmp_path / "stage") in told
+
+
+def test_a_storage_that_does_not_answer_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    options = {"client_kwargs": {"endpoint_url": "http://127.0.0.1:9"}, "key": "any", "secret": "any"}
+    arguments = ["--data-root", "s3://bucket/data", "--database-url", f"sqlite:///{tmp_path}/flatcore.db"]
+    for name, value in options.items():
+        arguments += ["--storage-option", f"{name}={json.dumps(value)}"]
+    assert run("process", *arguments) == 3
+    told = capsys.readouterr().err
+    assert "Traceback" not in told and "s3://bucket/data/tmp: cannot be read from the storage" in told
 
 
 @pytest.mark.parametrize(

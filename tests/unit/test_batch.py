@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flatcore.caldb import CalibrationRecord, CalibrationSnapshot, RunRecord
 from flatcore.caldb.keys import DAY_S, unix_of_mjd
+from flatcore.errors import OutputError
 from flatcore.fingerprint import Fingerprint
 from flatcore.nights.batch import Batch, Policy
 from flatcore.nights.crew import Crew, LostError
@@ -166,14 +167,14 @@ class PretendCrew(Crew):
         return Outcome(job.pid, fate.passes, {"previous": max(flats, default=(0, None))[1], "warnings": []}, ())
 
 
-def run_batch(fates, size=3, seed=0, order=None, **policy):
+def run_batch(fates, size=3, seed=0, order=None, crews=PretendCrew, ledgers=PretendLedger, **policy):
     """Run a batch; gives crew, ledger, and what each night came to."""
     by_name = {f"night{number:03d}": (number, fate) for number, fate in enumerate(fates)}
     tasks = [task_of(number, fate, policy.get("comparing", False)) for number, fate in enumerate(fates)]
     policy.pop("comparing", None)
     random.Random(seed + 1).shuffle(tasks) if order == "any" else None
-    ledger = PretendLedger(KnownCalibrations(Path("/data/calib"), "db"), by_name)
-    crew = PretendCrew(size, by_name, random.Random(seed))
+    ledger = ledgers(KnownCalibrations(Path("/data/calib"), "db"), by_name)
+    crew = crews(size, by_name, random.Random(seed))
     batch = Batch(tasks, crew, ledger, Policy(pause_s=0.0, **policy), threads=1)
     items = {item.task.obs_dir: item for item in batch.run()}
     return crew, ledger, [items[f"night{number:03d}"] for number in range(len(fates))]
@@ -254,6 +255,101 @@ def test_no_further_night_begins_after_too_many_failures():
     _, ledger, items = run_batch(fates, size=1, max_failures=3)
     assert [item.state for item in items] == ["failed"] * 3 + ["not run"] * 7
     assert len(ledger.runs) == 3
+
+
+class PromptCrew(PretendCrew):
+    """Finishes at once what is submitted, as a process that works alone does, and as fast workers seem to."""
+
+    def submit(self, function, *arguments, urgent=False):
+        promise = super().submit(function, *arguments)
+        self._finish(promise)
+        return promise
+
+    def wait(self, handles):
+        return handles
+
+
+class WatchedLedger(PretendLedger):
+    """Counts the nights that have begun and are not recorded as ended."""
+
+    most_open = 0
+
+    def begin(self, task):
+        run = super().begin(task)
+        self.most_open = max(self.most_open, len(self.runs) - len(self.ended))
+        return run
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 1), (4, 15)])
+def test_what_is_done_does_not_wait_to_be_recorded(size, most):
+    fates = [Fate(float(day)) for day in range(60)]
+    _, ledger, _ = run_batch(fates, size, crews=PromptCrew, ledgers=WatchedLedger)
+    assert len(ledger.ended) == 60
+    assert ledger.most_open <= most
+
+
+def test_a_night_that_waits_to_be_tried_again_ends_when_no_more_begins():
+    fates = [Fate(0.0, measuring="busy1"), Fate(1.0, measuring="breaks"), Fate(2.0)]
+    for seed in range(20):
+        _, ledger, items = run_batch(fates, size=2, seed=seed, max_failures=1)
+        assert set(ledger.ended) == {pid for pid, _ in ledger.runs}
+        assert items[0].state in ("done", "failed")
+        assert items[0].state == "done" or items[0].failure == BUSY
+
+
+def test_what_cannot_be_brought_here_is_the_failure_of_its_night():
+    class Crew(PromptCrew):
+        broken = 0
+
+        def fetch(self, handle):
+            if handle.function == "conclude_night" and handle.value.record["previous"] == "001_FLAT":
+                self.broken += 1
+                if self.broken == 1:
+                    raise TypeError("cannot be unpickled")
+            return super().fetch(handle)
+
+    _, _, items = run_batch([Fate(float(day)) for day in range(4)], crews=Crew)
+    assert [item.state for item in items] == ["done", "done", "failed", "done"]
+    assert items[2].failure.exit_status == 1 and "unpickled" in items[2].failure.text
+    assert items[3].outcome.record["previous"] == "001_FLAT"
+
+
+def ledger_that_cannot(step, broken):
+    """A ledger whose step raises while the condition of its call's number holds."""
+    calls = []
+
+    class Ledger(PretendLedger):
+        pass
+
+    def step_of(self, *arguments):
+        calls.append(arguments)
+        if broken(len(calls)):
+            raise OutputError("the database is full")
+        return getattr(PretendLedger, step)(self, *arguments)
+
+    setattr(Ledger, step, step_of)
+    return Ledger
+
+
+@pytest.mark.parametrize("step", ["begin", "add", "end"])
+def test_a_night_that_cannot_be_recorded_fails_and_the_others_finish(step):
+    ledgers = ledger_that_cannot(step, lambda call: call == 2)
+    _, _, items = run_batch([Fate(float(day)) for day in range(5)], size=1, ledgers=ledgers)
+    assert [item.state for item in items] == ["done", "failed", "done", "done", "done"]
+    assert items[1].failure == Failure("the database is full", 3)
+
+
+def test_a_failure_that_cannot_be_recorded_is_reported_all_the_same(caplog):
+    ledgers = ledger_that_cannot("fail", lambda call: True)
+    _, _, items = run_batch([Fate(0.0), Fate(1.0, measuring="breaks"), Fate(2.0)], ledgers=ledgers)
+    assert [item.state for item in items] == ["done", "failed", "done"]
+    assert "its end cannot be recorded: the database is full" in caplog.text
+
+
+def test_a_database_that_is_gone_ends_the_batch():
+    ledgers = ledger_that_cannot("begin", lambda call: call > 3)
+    with pytest.raises(OutputError, match="full"):
+        run_batch([Fate(float(day)) for day in range(50)], size=1, ledgers=ledgers)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

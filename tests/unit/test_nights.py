@@ -2,6 +2,8 @@
 
 import datetime
 import errno
+import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,10 @@ from hypothesis import strategies as st
 
 from flatcore.caldb import CalibrationRecord, CalibrationSnapshot
 from flatcore.caldb.keys import DAY_S
-from flatcore.errors import BusyError, CalibrationError, InputError, OutputError, UsageError
+from flatcore.errors import BusyError, CalibrationError, FlatcoreError, InputError, OutputError, UsageError
 from flatcore.nights.causes import causes, pattern_of
 from flatcore.nights.failure import Failure
-from flatcore.nights.found import NightFilter, date_of, date_of_text
+from flatcore.nights.found import NightFilter, date_of, date_of_text, find_sets
 from flatcore.nights.known import KnownCalibrations
 from flatcore.nights.site import Folder, site_of
 from tests.many import make_nights
@@ -153,6 +155,13 @@ def test_what_is_different_stays_different():
     assert pattern_of("--fiber H2: unknown", "n") != pattern_of("--fiber H3: unknown", "n")
 
 
+def locked():
+    """What SQLite raises while another process writes for too long."""
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "passing", "exit_status"),
     [
@@ -161,7 +170,9 @@ def test_what_is_different_stays_different():
         (ConnectionResetError("peer"), True, 3),
         (TimeoutError("late"), True, 3),
         (OSError(errno.ESTALE, "stale handle"), True, 3),
-        (OSError(errno.ENOSPC, "disk full"), False, 1),
+        (OSError(errno.ENOSPC, "disk full"), False, 3),
+        (PermissionError(errno.EACCES, "denied", "/data/x"), False, 3),
+        (locked(), True, 3),
         (OutputError("cannot be written"), False, 3),
         (MemoryError(), False, 3),
         (ValueError("a fault"), False, 1),
@@ -170,7 +181,10 @@ def test_what_is_different_stays_different():
 def test_which_failures_may_pass(error, passing, exit_status):
     failure = Failure.of(error)
     assert (failure.passing, failure.exit_status) == (passing, exit_status)
-    assert bool(failure.details) == (exit_status == 1)
+    # Whoever raised what flatcore did not foresee can be found.
+    assert bool(failure.details) != isinstance(error, (FlatcoreError, MemoryError))
+    if isinstance(error, PermissionError):
+        assert failure.text == "/data/x: denied"
 
 
 def test_what_led_to_a_failure_counts():
@@ -181,3 +195,49 @@ def test_what_led_to_a_failure_counts():
             raise OutputError("cannot be written") from error
     except OutputError as error:
         assert Failure.of(error).passing
+
+
+def test_links_that_lead_up_are_not_followed(tmp_path):
+    night = tmp_path / "tmp" / "2020" / "2020-08-31"
+    night.mkdir(parents=True)
+    (night / "1_pp.fits").touch()
+    (night / "again").symlink_to(tmp_path / "tmp" / "2020")
+    (tmp_path / "tmp" / "2020" / "all").symlink_to(tmp_path / "tmp")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "2_pp.fits").touch()
+    (tmp_path / "tmp" / "2020-09-01").symlink_to(tmp_path / "elsewhere")
+    assert Folder(tmp_path).nights() == ["2020-09-01", "2020/2020-08-31"]
+
+
+def test_a_folder_that_may_not_be_read_is_a_problem_of_its_own(tmp_path, monkeypatch):
+    for name in ("2020-08-30", "2020-08-31"):
+        (tmp_path / "tmp" / name).mkdir(parents=True)
+        (tmp_path / "tmp" / name / "1_pp.fits").touch()
+    for name in ("scandir", "listdir"):
+        original = getattr(os, name)
+
+        def refusing(path, original=original):
+            if str(path).endswith("2020-08-30"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return original(path)
+
+        monkeypatch.setattr(os, name, refusing)
+    site = Folder(tmp_path)
+    assert site.nights() == ["2020-08-30", "2020-08-31"]
+    first, second = find_sets(site, NightFilter())
+    assert isinstance(first.problem, InputError)
+    assert str(first.problem) == f"{tmp_path}/tmp/2020-08-30: cannot be read: Permission denied"
+    assert "not a FITS file" in str(second.problem)
+
+
+def test_a_frame_that_may_not_be_looked_at_is_named(tmp_path, monkeypatch):
+    (tmp_path / "tmp" / "2020-08-30").mkdir(parents=True)
+    path = tmp_path / "tmp" / "2020-08-30" / "1_pp.fits"
+    path.touch()
+
+    def refusing(_path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("flatcore.nights.site.read_header", refusing)
+    (found,) = find_sets(Folder(tmp_path), NightFilter())
+    assert str(found.problem) == f"{path}: cannot be read: Permission denied"

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -24,6 +25,7 @@ MOST_NAMED = 4
 
 COLOURS = {"done": "green", "failed-qc": "bold red", "error": "bold red", "not run": "yellow", "would run": "cyan"}
 WORDS = {"failed-qc": "failed QC", "error": "could not be run"}
+SHORT_WORDS = WORDS | {"error": "failed"}
 
 
 class BatchWatcher(Watching):
@@ -92,6 +94,10 @@ class BatchWatcher(Watching):
         if not self._quiet:
             self._console.print(_line(item), markup=False, highlight=False, soft_wrap=True, style=_style(item))
 
+    def tell_causes(self, result: BatchResult) -> None:
+        """Tell why nights could not be run, each reason once."""
+        _print_causes(self._console, result)
+
 
 def _style(item: Item) -> str | None:
     failed = item.failure is not None or (item.outcome is not None and not item.outcome.passed)
@@ -132,17 +138,19 @@ def print_batch(result: BatchResult, *, dry_run: bool, seconds: float) -> None:
     text = ", ".join(f"{count} {WORDS.get(status, status)}" for status, count in sorted(counts.items()))
     ran = counts["done"] + counts["failed-qc"]
     rate = f"; {ran} in {seconds:.1f} s, {ran / seconds * 3600.0:,.0f} per hour" if ran and seconds > 0 else ""
-    console.print(f"{len(result.nights)} sets of flats: {text}{rate}", soft_wrap=True)
+    number = len(result.nights)
+    console.print(f"{number} {'set' if number == 1 else 'sets'} of flats: {text}{rate}", soft_wrap=True)
 
 
 def _table(result: BatchResult, dry_run: bool) -> Table:
     table = Table()
-    for heading in ("night", "kind", "what"):
+    table.add_column("night", overflow="fold", min_width=10)
+    for heading in ("kind", "what"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("why", overflow="fold")
+    table.add_column("why", overflow="fold", min_width=8)
     if not dry_run:
         for heading in ("largest rms", "warnings", "seconds"):
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
     shown = {id(night) for night in _shown(result.nights)}
     left_out = 0
     for night in result.nights:
@@ -163,10 +171,10 @@ def _shown(nights: tuple[NightReport, ...]) -> list[NightReport]:
 
 def _row(night: NightReport, dry_run: bool) -> list[str]:
     colour = COLOURS.get(night.status)
-    what = WORDS.get(night.status, night.status)
+    what = SHORT_WORDS.get(night.status, night.status)
     # The error itself stands below the table, once for all nights that have it.
     why = "" if night.status == "error" else night.why
-    row = [night.obs_dir, night.kind, f"[{colour}]{what}[/]" if colour else what, why]
+    row = [escape(night.obs_dir), night.kind, f"[{colour}]{what}[/]" if colour else what, escape(why)]
     if dry_run:
         return row
     rms = _largest_rms(night)

@@ -134,6 +134,8 @@ def command(nights: tuple[str, ...], **options: Any) -> int:
         print_batch_json(result)
     elif not options["quiet"]:
         print_batch(result, dry_run=asked.dry_run, seconds=watcher.seconds)
+    if options["quiet"]:
+        watcher.tell_causes(result)
     return 0 if asked.dry_run else result.exit_status
 
 

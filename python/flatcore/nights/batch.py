@@ -28,6 +28,7 @@ from flatcore.nights.plan import Task
 from flatcore.nights.staging import Stage
 from flatcore.nights.work import Job, Outcome, conclude_night, flats_of_night, measure_night, verdicts_of_night
 from flatcore.previous import SAME_NIGHT
+from flatcore.recording import exit_status_of
 
 log = logging.getLogger("flatcore.nights")
 
@@ -36,6 +37,8 @@ OVER: tuple[State, ...] = ("done", "failed", "not run")
 
 # Pause before the first new attempt; it doubles with each [s].
 PAUSE_S = 2.0
+# So many nights in a row that cannot even be recorded as begun: the database is gone, and the batch with it.
+MOST_UNRECORDED = 5
 
 
 @dataclass(eq=False)
@@ -54,6 +57,8 @@ class Item:
         Other items whose flats it was handed before they were registered.
     stale
         Whether one of those has failed since.
+    last
+        Why the latest attempt came to nothing, where it is to be tried again.
     begun, seconds
         When it began, and how long it took.
     """
@@ -70,6 +75,7 @@ class Item:
     verdicts: tuple[Verdict, ...] = ()
     borrowed: list[Item] = field(default_factory=list)
     stale: bool = False
+    last: Failure | None = None
     failure: Failure | None = None
     outcome: Outcome | None = None
     begun: float = 0.0
@@ -152,6 +158,7 @@ class Batch:
         self._threads, self._stage, self._tell = threads, stage, tell
         self._by_time = sorted(self.items, key=lambda item: (item.task.mjd_mid, item.task.label))
         self._times = [item.unixtime for item in self._by_time]
+        self._unrecorded = 0
 
     def run(self) -> list[Item]:
         """Run all of it.
@@ -163,11 +170,14 @@ class Batch:
         """
         try:
             while sum(len(self._by_state[state]) for state in OVER) < len(self.items):
-                self._begin()
                 self._conclude()
+                self._begin()
                 self._take_in()
         except BaseException as error:
-            self._give_up(130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_status", 1))
+            if isinstance(error, KeyboardInterrupt):
+                self._give_up(exit_status_of(error))
+            else:
+                self._give_up(getattr(error, "exit_status", 1))
             raise
         return self.items
 
@@ -178,7 +188,10 @@ class Batch:
         """Begin as many nights as there is room for."""
         if self._given_up():
             for item in self._in("waiting"):
-                self._move(item, "done" if item.outcome else "not run")
+                self._leave(item)
+            return
+        if self._crew.size == 1 and self._by_state["concluding"]:
+            # Who works alone ends one night before the next: nothing that is done waits to be recorded.
             return
         room = self._crew.size + at_the_door(self._crew.size) - len(self._by_state["measuring"])
         # Measured nights take memory until they are concluded; without any at work, the next is what they wait for.
@@ -195,15 +208,26 @@ class Batch:
         limit = self._policy.max_failures
         return limit is not None and len(self._in("failed")) >= limit
 
+    def _leave(self, item: Item) -> None:
+        """End a night that is not to be begun, or not again."""
+        if item.last is not None:
+            self._failed_for_good(item, item.last)
+        elif item.outcome is not None:
+            self._move(item, "done")
+        else:
+            if item.run is not None:
+                self._try_to_record(item, lambda pid, task: self._ledger.interrupt(pid, task, 3))
+            self._move(item, "not run")
+
     def _is_next(self, item: Item) -> bool:
         """Tell whether the sets of the same night before this one have ended: all write into its folder."""
         earlier = takewhile(lambda other: other is not item, self._of_night[item.task.obs_dir])
         return all(other.state in OVER for other in earlier)
 
     def _measure(self, item: Item) -> None:
-        if item.run is None:
-            with held_back():
-                item.run, item.begun = self._ledger.begin(item.task), time.monotonic()
+        if item.run is None and not self._is_recorded_as_begun(item):
+            return
+        assert item.run is not None
         item.attempts += 1
         item.borrowed, item.stale, item.verdicts = [], False, ()
         job = Job(item.task, item.run, self._threads, self._stage)
@@ -211,6 +235,21 @@ class Batch:
         item.verdict_handle = self._crew.submit(verdicts_of_night, item.measured, urgent=True)
         item.flats = self._crew.submit(flats_of_night, item.measured, urgent=True)
         self._move(item, "measuring")
+
+    def _is_recorded_as_begun(self, item: Item) -> bool:
+        """Record that a night begins; where that cannot be it is the night's failure, unless it is that of many."""
+        with held_back():
+            item.begun = time.monotonic()
+            try:
+                item.run = self._ledger.begin(item.task)
+            except FlatcoreError as error:
+                self._unrecorded += 1
+                if self._unrecorded >= MOST_UNRECORDED:
+                    raise
+                self._failed_for_good(item, Failure.of(error))
+                return False
+        self._unrecorded = 0
+        return True
 
     def _conclude(self) -> None:
         """Conclude the nights of which it is known what they are held to."""
@@ -275,14 +314,21 @@ class Batch:
             self._rest()
             return
         ended = [busy[id(handle)] for handle in self._crew.wait([self._awaited(item) for item in busy.values()])]
-        # To record a night takes longer than to note that one is measured: workers that are free come first.
+        # To record a night takes longer than to note that one is measured: workers that are free come first. As many
+        # are recorded as were measured, so that none waits for that for ever.
         measured = [item for item in ended if item.state == "measuring"]
-        for item in measured or ended[:1]:
-            try:
-                result = self._crew.fetch(self._awaited(item))
-            except LostError as error:
-                result = Failure(str(error), 3, passing=True)
-            self._end_of_step(item, result)
+        concluded = [item for item in ended if item.state == "concluding"]
+        for item in [*measured, *concluded[: max(1, len(measured))]]:
+            self._end_of_step(item, self._result_of(item))
+
+    def _result_of(self, item: Item) -> object:
+        try:
+            return self._crew.fetch(self._awaited(item))
+        except LostError as error:
+            return Failure(str(error), 3, passing=True)
+        except Exception as error:
+            # What a worker made could not be brought here, or not even be made: that is this night's matter.
+            return Failure.of(error)
 
     def _awaited(self, item: Item) -> Handle:
         return item.verdict_handle if item.state == "measuring" else item.concluded
@@ -295,7 +341,7 @@ class Batch:
             self._move(item, "measured")
         elif item.stale:
             # What it was held to is not, after all.
-            item.attempts = 0
+            item.attempts, item.last = 0, None
             self._again(item)
         else:
             assert isinstance(result, Outcome)
@@ -306,10 +352,11 @@ class Batch:
         with held_back():
             try:
                 notices = self._ledger.add(item.task, outcome)
+                item.outcome = self._ledger.end(outcome, notices)
             except FlatcoreError as error:
                 self._failed(item, Failure.of(error))
                 return
-            item.outcome = self._ledger.end(outcome, notices)
+            item.last = None
             self._ended(item, "done")
 
     def _ended(self, item: Item, state: State) -> None:
@@ -318,20 +365,32 @@ class Batch:
         self._move(item, state)
 
     def _failed(self, item: Item, failure: Failure) -> None:
-        assert item.run is not None
         if failure.passing and item.attempts <= self._policy.retries:
             pause_s = self._policy.pause_s * 2 ** (item.attempts - 1)
             log.warning("%s: %s; tried again in %g s", item.task.label, failure.text, pause_s)
             item.not_before = time.monotonic() + pause_s
+            item.last = failure
             self._again(item)
-            return
+        else:
+            self._failed_for_good(item, failure)
+
+    def _failed_for_good(self, item: Item, failure: Failure) -> None:
         item.failure = failure
         with held_back():
-            self._ledger.fail(item.run.pid, item.task, failure)
+            self._try_to_record(item, lambda pid, task: self._ledger.fail(pid, task, failure))
             self._ended(item, "failed")
         for other in self.items:
             if item in other.borrowed:
                 self._undo(other)
+
+    def _try_to_record(self, item: Item, record: Callable[[str, Task], None]) -> None:
+        """Record an end that is no success; without one, a run counts as killed once this process is gone."""
+        if item.run is None:
+            return
+        try:
+            record(item.run.pid, item.task)
+        except FlatcoreError as error:
+            log.warning("%s: its end cannot be recorded: %s", item.task.label, error)
 
     def _undo(self, other: Item) -> None:
         """Have a night run again that was held to flats which are not."""
@@ -339,7 +398,7 @@ class Batch:
         if other.state == "concluding":
             other.stale = True
         elif other.state == "done":
-            other.run, other.attempts = None, 0
+            other.run, other.attempts, other.last = None, 0, None
             self._again(other)
 
     def _again(self, item: Item) -> None:
@@ -357,14 +416,10 @@ class Batch:
 
     def _give_up(self, exit_status: int) -> None:
         """Record what had begun and will not end."""
-        for item in self.items:
-            if item.run is None or item.state in OVER:
-                continue
-            try:
-                self._ledger.interrupt(item.run.pid, item.task, exit_status)
-            except FlatcoreError as error:
-                log.warning("%s: cannot be recorded as interrupted: %s", item.task.label, error)
-                return
+        begun = [item for item in self.items if item.run is not None and item.state not in OVER]
+        for item in begun:
+            with held_back():
+                self._try_to_record(item, lambda pid, task: self._ledger.interrupt(pid, task, exit_status))
 
     def _move(self, item: Item, state: State) -> None:
         del self._by_state[item.state][item]

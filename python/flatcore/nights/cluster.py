@@ -7,6 +7,7 @@ import itertools
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +33,12 @@ distributed: Any = untyped
 CONNECT_TIMEOUT_S = 30.0
 # The caller looks up as often as this while it waits [s].
 LOOK_UP_S = 0.5
+# And as often as this it counts the workers.
+COUNT_S = 5.0
 # A worker may die so often with a night in its hands before the night is given up.
 DEATHS = 3
+# What a worker takes before it has a night [bytes]: with less it would be ended and begun again for ever.
+LEAST_MEMORY = 300 * 2**20
 # Workers of a local cluster talk over this address only.
 LOCAL = "127.0.0.1"
 
@@ -48,13 +53,10 @@ class LocalWorkers:
         Processes.
     memory_limit
         Of each, as Dask takes it: ``auto``, ``8GiB``, or 0 for none.
-    folder
-        For what workers put on disk.
     """
 
     count: int
     memory_limit: str = "auto"
-    folder: str | None = None
 
 
 @contextlib.contextmanager
@@ -66,12 +68,14 @@ def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
     UsageError
         The memory limit is not one.
     """
-    _check_memory(workers.memory_limit)
+    memory_limit = _memory_of(workers.memory_limit)
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS,
         # One night at a time in a worker's hands, and one more at the door.
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.admin.system-monitor.gil.enabled": False,
+        # Memory that a night freed may stay with its process: a worker that pauses for that would never go on.
+        "distributed.worker.memory.pause": False,
         "distributed.logging": {"distributed": "error", "bokeh": "critical"},
     }
     with contextlib.ExitStack() as stack:
@@ -80,17 +84,16 @@ def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
             cluster = distributed.LocalCluster(
                 n_workers=workers.count,
                 threads_per_worker=1,
-                memory_limit=workers.memory_limit,
+                memory_limit=memory_limit,
                 processes=True,
                 host=LOCAL,
                 dashboard_address=f"{LOCAL}:0",
-                local_directory=workers.folder,
                 silence_logs=logging.CRITICAL,
                 preload="flatcore.nights.worker",
             )
             stack.enter_context(cluster)
             client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
-        crew = Cluster(client, workers.count)
+        crew = Cluster(client, workers.count, keep=lambda: cluster.scale(workers.count))
         stack.callback(crew.close)
         yield crew
 
@@ -155,13 +158,18 @@ class Cluster(Crew):
         Of the cluster.
     size
         Number of workers.
+    keep
+        Begins workers anew in place of those that are gone for good; nothing where others look after them.
     """
 
-    def __init__(self, client: Any, size: int) -> None:
+    def __init__(self, client: Any, size: int, keep: Callable[[], None] = lambda: None) -> None:
         self._client = client
         self._address = client.scheduler.address
         self._numbers = itertools.count()
         self._ended = threading.Event()
+        self._keep = keep
+        self._counted = time.monotonic()
+        self._is_empty = False
         self.size = size
 
     def submit(self, function: Callable[..., Any], *arguments: Any, urgent: bool = False) -> Handle:
@@ -185,7 +193,20 @@ class Cluster(Crew):
         self._ended.clear()
         if self._client.status not in ("running", "connecting"):
             raise InputError(f"--scheduler {self._address}: the scheduler is gone")
+        self._count_workers()
         return [handle for handle in handles if handle.done()]
+
+    def _count_workers(self) -> None:
+        """See now and then that there are workers: one that is ended several times in a row may not come back."""
+        if time.monotonic() - self._counted < COUNT_S:
+            return
+        self._counted = time.monotonic()
+        there = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        if there < self.size:
+            self._keep()
+        if not there and not self._is_empty:
+            log.warning("%s has no worker; waiting for one", self._address)
+        self._is_empty = not there
 
     def fetch(self, handle: Handle) -> Any:
         """Give a result.
@@ -208,13 +229,19 @@ class Cluster(Crew):
         """Nothing is kept beyond the handles."""
 
 
-def _check_memory(limit: str) -> None:
+def _memory_of(limit: str) -> str | int:
+    """Give a limit in bytes, 0 for none; or ``auto``, an equal share of the machine's memory for each core."""
     if limit in ("auto", "0"):
-        return
+        return "auto" if limit == "auto" else 0
+    expected = "expected auto, 0 for none, or a size such as 8GiB"
     try:
-        dask.utils.parse_bytes(limit)
+        size = int(dask.utils.parse_bytes(limit))
     except ValueError:
-        raise UsageError(f"--memory-limit {limit}: expected auto, 0 for none, or a size such as 8GiB") from None
+        raise UsageError(f"--memory-limit {limit}: {expected}") from None
+    if size < LEAST_MEMORY:
+        least = dask.utils.format_bytes(LEAST_MEMORY)
+        raise UsageError(f"--memory-limit {limit}: {expected}; a worker without a night takes up to {least}")
+    return size
 
 
 def _same_version(client: Any) -> None:

@@ -188,9 +188,9 @@ class Planner:
     def _task_or_skip(self, one: FoundSet, runs: list[RunRecord]) -> Entry:
         request = replace(self.wish.template, obs_dir=one.obs_dir, files=tuple(frame.file.name for frame in one.frames))
         first = one.frames[0]
-        profile, settings = profile_and_settings(request, Path(first.file.path), first.header)
         # The profile travels with the request: a worker need not have its file.
         request = replace(request, instrument=base_profile(request, first))
+        profile, settings = profile_and_settings(request, Path(first.file.path), first.header)
         asked = request.fiber
         if asked != "ALL" and asked in profile.fibers and one.kind.split("_")[profile.fibers[asked].channel] == "DARK":
             return Skipped(one.obs_dir, one.kind, f"fibre {asked} gets no light")

@@ -294,6 +294,8 @@ def _report(item: Item) -> NightReport:
     if item.outcome is None:
         return base
     passed = item.outcome.passed
+    # A run that was to replace it may have begun and been given up.
+    base = replace(base, pid=item.outcome.pid)
     return replace(
         base, status="done" if passed else "failed-qc", exit_status=0 if passed else 4, record=item.outcome.record
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -109,30 +110,35 @@ class Folder(Site):
             There is no such folder.
         """
         top = self.root / "tmp"
-        if not top.is_dir():
-            raise InputError(f"{top}: no such folder; the data root holds the nights in tmp/")
-        found = []
-        for folder, below, names in os.walk(top, followlinks=True):
-            below[:] = sorted(name for name in below if not name.startswith("."))
+        with _reading(top):
+            if not top.is_dir():
+                raise InputError(f"{top}: no such folder; the data root holds the nights in tmp/")
+        found: list[str] = []
+
+        def unreadable(error: OSError) -> None:
+            # It may be a night: whoever asks for its files is told what is wrong.
+            found.append(str(error.filename))
+
+        for folder, below, names in os.walk(top, onerror=unreadable, followlinks=True):
+            below[:] = sorted(name for name in below if not name.startswith(".") and not _leads_up(folder, name))
             if any(_is_fits(name) for name in names):
-                found.append(Path(folder).relative_to(top).as_posix())
-        return sorted(name for name in found if name != ".")
+                found.append(folder)
+        return sorted(Path(folder).relative_to(top).as_posix() for folder in found if folder != str(top))
 
     def files(self, obs_dir: str) -> list[File]:
         """Give the FITS files of a night by name, each file once: of a file and links to it, the file."""
         folder = self.root / "tmp" / obs_dir
-        paths = [path for path in folder.iterdir() if _is_fits(path.name)]
-        by_file: dict[Path, Path] = {}
-        for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
-            by_file.setdefault(path.resolve(), path)
-        try:
+        with _reading(folder):
+            paths = [path for path in folder.iterdir() if _is_fits(path.name)]
+            by_file: dict[Path, Path] = {}
+            for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
+                by_file.setdefault(path.resolve(), path)
             return [File(str(path), Stamp.of(path)) for path in sorted(by_file.values())]
-        except OSError as error:
-            raise InputError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
 
     def header(self, file: File) -> Header:
         """Read a file's header."""
-        return read_header(Path(file.path))
+        with _reading(Path(file.path)):
+            return read_header(Path(file.path))
 
     def is_whole(self, run: RunRecord, chosen: Sequence[ChosenCalibration], fibers: Sequence[str]) -> bool:
         """Tell whether a run's products are all there, and still its own."""
@@ -179,6 +185,21 @@ def site_of(data_root: str, database_url: str | None, options: Mapping[str, Any]
 def is_url(data_root: str) -> bool:
     """Tell whether a data root is a storage behind a URL, not a folder."""
     return "://" in data_root and not data_root.startswith("file://")
+
+
+@contextlib.contextmanager
+def _reading(what: Path) -> Iterator[None]:
+    """Name what the system does not let be read."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{error.filename or what}: cannot be read: {error.strerror or error}") from error
+
+
+def _leads_up(folder: str, name: str) -> bool:
+    """Tell whether a link leads to a folder that it is in itself: to follow it would never end."""
+    path = Path(folder, name)
+    return path.is_symlink() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(path))
 
 
 def _is_fits(name: str) -> bool:

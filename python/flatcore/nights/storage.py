@@ -14,6 +14,7 @@ from flatcore.caldb.keys import iso_utc, unix_of_mjd
 from flatcore.errors import InputError, OutputError, UsageError
 from flatcore.fingerprint import Stamp
 from flatcore.fitsio import FITS_SUFFIXES, Header, header_of_stream
+from flatcore.nights.failure import is_of_network
 from flatcore.nights.site import File, Site
 from flatcore.register import Candidate, Registered, unclaimed
 from flatcore.results import ChosenCalibration
@@ -157,15 +158,24 @@ class Storage(Site):
         ------
         InputError
             It is not there, or cannot be read.
+        OutputError
+            This machine's disk does not take it.
         """
         part = target.with_name(f".{target.name}.tmp")
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # A folder here that may not be written is not the storage's fault.
+            part.touch()
             with _reading(source):
                 self.files_system().get_file(source, str(part))
             part.replace(target)
+        except OSError as error:
+            if is_of_network(error):
+                raise
+            raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def bring(self, source: Path, target: str) -> None:
         """Put a file of this machine into the storage.
@@ -218,6 +228,10 @@ def _reading(what: str) -> Iterator[None]:
         raise InputError(f"{what}: no such file or folder in the storage") from error
     except PermissionError as error:
         raise InputError(f"{what}: the storage refuses to let it be read: {error}") from error
+    except Exception as error:
+        if not is_of_network(error):
+            raise
+        raise InputError(f"{what}: cannot be read from the storage: {error}") from error
 
 
 @contextlib.contextmanager
@@ -226,3 +240,7 @@ def _writing(what: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, PermissionError) as error:
         raise OutputError(f"{what}: the storage refuses to have it written: {error}") from error
+    except Exception as error:
+        if not is_of_network(error):
+            raise
+        raise OutputError(f"{what}: cannot be written to the storage: {error}") from error

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from flatcore.caldb import CalibrationRecord, RunRecord
+from flatcore.caldb import CalibrationRecord, CalibrationSnapshot, RunRecord
 from flatcore.caldb.runs import Ending
 from flatcore.clock import Clock
 from flatcore.conclude import conclude
 from flatcore.display import check_display, show, write_page
+from flatcore.errors import FlatcoreError
 from flatcore.measure import Measurement, measuring
 from flatcore.night import prepared
 from flatcore.nights.earlier import EarlierInBatch, HandedFlat, Verdict, flats_of, verdicts_of
@@ -25,9 +26,10 @@ from flatcore.nights.plan import Task
 from flatcore.nights.staging import Stage
 from flatcore.previous import EarlierNights
 from flatcore.recipe import holding, registers
+from flatcore.recording import FILE_ONLY
 from flatcore.register import Candidate, candidates
 from flatcore.request import NightRequest
-from flatcore.runlog import log_file
+from flatcore.runlog import log_file, log_path
 from flatcore.session import hashed, tell_start
 from flatcore.summary import record_of
 
@@ -81,11 +83,14 @@ class Measured:
         Spectra, blazes and flats.
     input_sha256
         Hashes of the frames by name.
+    told
+        The log so far, where it is on a disk that the next worker may not see.
     """
 
     job: Job
     measurement: Measurement
     input_sha256: dict[str, str] = field(default_factory=dict)
+    told: str = ""
 
     def __sizeof__(self) -> int:
         """Bytes of the arrays, for whoever keeps an eye on memory."""
@@ -123,19 +128,40 @@ def measure_night(job: Job) -> Measured | Failure:
 
 
 def _measured(job: Job) -> Measured:
-    request = job.request
-    with ONE_NIGHT, contextlib.ExitStack() as stack:
-        snapshot = job.task.snapshot
-        if job.stage is not None:
-            snapshot = job.stage.calibrations(snapshot)
-            request = stack.enter_context(job.stage.frames(job.pid, request))
-        stack.enter_context(log_file(request.data_root, job.pid, job.task.settings.run))
-        night = stack.enter_context(prepared(request, Clock(), job.pid, snapshot))
+    if job.stage is None:
+        with ONE_NIGHT:
+            return _measured_at(job, job.request, job.task.snapshot)
+    with ONE_NIGHT, job.stage.frames(job.pid, job.request) as request:
+        measured = _measured_at(job, request, job.stage.calibrations(job.task.snapshot))
+        return replace(measured, told=log_path(request.data_root, job.pid).read_text(encoding="utf-8"))
+
+
+def _measured_at(job: Job, request: NightRequest, snapshot: CalibrationSnapshot) -> Measured:
+    # By their paths: a name alone might be found in the folder that this process happens to be in.
+    request = replace(request, files=tuple(str(request.input_folder / name) for name in request.files))
+    with (
+        log_file(request.data_root, job.pid, job.task.settings.run),
+        _failures_logged(),
+        prepared(request, Clock(), job.pid, snapshot) as night,
+    ):
         check_display(night.settings)
         tell_start(night)
         with hashed(night) as hashes, measuring(night) as measurement:
             finished = measurement.finished()
             return Measured(job, finished, {name: sha256.result() for name, sha256 in hashes.items()})
+
+
+@contextlib.contextmanager
+def _failures_logged() -> Iterator[None]:
+    """Have the run's log say why it came to nothing."""
+    try:
+        yield
+    except FlatcoreError as error:
+        log.error("%s", error, extra=FILE_ONLY)
+        raise
+    except Exception as error:
+        log.error("%s", Failure.of(error).text, exc_info=error, extra=FILE_ONLY)
+        raise
 
 
 def verdicts_of_night(measured: Measured | Failure) -> tuple[Verdict, ...] | Failure:
@@ -179,8 +205,9 @@ def _concluded(measured: Measured, earlier: tuple[CalibrationRecord, ...], flats
         snapshot = replace(job.task.snapshot, held=earlier)
         if job.stage is not None:
             snapshot = job.stage.calibrations(snapshot)
-            request = stack.enter_context(job.stage.products(job.pid, request))
+            request = stack.enter_context(job.stage.products(job.pid, request, measured.told))
         stack.enter_context(log_file(request.data_root, job.pid, job.task.settings.run))
+        stack.enter_context(_failures_logged())
         night = replace(measured.measurement.night, request=request)
         context = replace(measured.measurement.context, folder=request.output_folder)
         measurement = replace(measured.measurement, night=night, context=context)
