@@ -7,8 +7,9 @@ done, and why) and :mod:`.batch` (who may begin, and with what) to :mod:`.work` 
 
 from __future__ import annotations
 
-from flatcore.nights.batch import Item, Policy
+from flatcore.nights.batch import Policy
 from flatcore.nights.found import NightFilter
+from flatcore.nights.item import Item
 from flatcore.nights.process import BatchOptions, BatchResult, NightReport, Watching, process
 
 __all__ = [

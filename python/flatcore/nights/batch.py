@@ -10,85 +10,29 @@ from __future__ import annotations
 
 import logging
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice, takewhile
-from typing import Literal, get_args
+from typing import get_args
 
-from flatcore.caldb import CalibrationRecord, RunRecord
-from flatcore.caldb.keys import DAY_S, unix_of_mjd
 from flatcore.errors import FlatcoreError
 from flatcore.interrupts import held_back
 from flatcore.nights.crew import Crew, Handle, LostError
-from flatcore.nights.earlier import Verdict
 from flatcore.nights.failure import Failure
+from flatcore.nights.item import OVER, Item, State
 from flatcore.nights.ledger import Ledger
+from flatcore.nights.lookback import Lookback
 from flatcore.nights.plan import Task
 from flatcore.nights.staging import Stage
 from flatcore.nights.work import Job, Outcome, conclude_night, flats_of_night, measure_night, verdicts_of_night
-from flatcore.previous import SAME_NIGHT
 from flatcore.recording import exit_status_of
 
 log = logging.getLogger("flatcore.nights")
-
-State = Literal["waiting", "measuring", "measured", "concluding", "done", "failed", "not run"]
-OVER: tuple[State, ...] = ("done", "failed", "not run")
 
 # Pause before the first new attempt; it doubles with each [s].
 PAUSE_S = 2.0
 # So many nights in a row that cannot even be recorded as begun: the database is gone, and the batch with it.
 MOST_UNRECORDED = 5
-
-
-@dataclass(eq=False)
-class Item:
-    """A task on its way.
-
-    Attributes
-    ----------
-    task
-        What is to be done.
-    run
-        Its run, from its beginning on.
-    verdicts
-        Which fibres pass, from when it is measured.
-    borrowed
-        Other items whose flats it was handed before they were registered.
-    stale
-        Whether one of those has failed since.
-    last
-        Why the latest attempt came to nothing, where it is to be tried again.
-    begun, seconds
-        When it began, and how long it took.
-    """
-
-    task: Task
-    state: State = "waiting"
-    run: RunRecord | None = None
-    attempts: int = 0
-    not_before: float = 0.0
-    measured: Handle = None
-    verdict_handle: Handle = None
-    flats: Handle = None
-    concluded: Handle = None
-    verdicts: tuple[Verdict, ...] = ()
-    borrowed: list[Item] = field(default_factory=list)
-    stale: bool = False
-    last: Failure | None = None
-    failure: Failure | None = None
-    outcome: Outcome | None = None
-    begun: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def unixtime(self) -> float:
-        """Time of the frames [s]."""
-        return unix_of_mjd(self.task.mjd_mid)
-
-    def passed(self, fiber: str) -> bool:
-        """Tell whether a fibre of any of its images passes."""
-        return any(verdict.passed for verdict in self.verdicts if verdict.fiber == fiber)
 
 
 @dataclass(frozen=True)
@@ -156,8 +100,7 @@ class Batch:
             self._of_night.setdefault(item.task.obs_dir, []).append(item)
         self._crew, self._ledger, self._policy = crew, ledger, policy
         self._threads, self._stage, self._tell = threads, stage, tell
-        self._by_time = sorted(self.items, key=lambda item: (item.task.mjd_mid, item.task.label))
-        self._times = [item.unixtime for item in self._by_time]
+        self._lookback = Lookback(self.items, ledger.known)
         self._unrecorded = 0
 
     def run(self) -> list[Item]:
@@ -254,58 +197,15 @@ class Batch:
     def _conclude(self) -> None:
         """Conclude the nights of which it is known what they are held to."""
         for item in self._in("measured"):
-            lenders = self._lenders(item)
+            lenders = self._lookback.lenders(item)
             if lenders is None:
                 continue
             item.borrowed = lenders
             flats = [lender.flats for lender in lenders]
-            item.concluded = self._crew.submit(conclude_night, item.measured, self._earlier(item), *flats, urgent=True)
+            item.concluded = self._crew.submit(
+                conclude_night, item.measured, self._lookback.recorded_for(item), *flats, urgent=True
+            )
             self._move(item, "concluding")
-
-    def _lenders(self, item: Item) -> list[Item] | None:
-        """Give the nights whose flats are to be handed on; None where that is not known yet."""
-        lenders: list[Item] = []
-        for fiber in item.task.fibers:
-            for other in self._before(item, fiber):
-                if other.state == "done":
-                    if other.passed(fiber):
-                        break
-                elif other.state in ("failed", "not run"):
-                    continue
-                elif not other.verdicts or other.task.comparing:
-                    return None
-                elif other.passed(fiber):
-                    if other not in lenders:
-                        lenders.append(other)
-                    break
-        return lenders
-
-    def _before(self, item: Item, fiber: str) -> Iterable[Item]:
-        """Give the earlier nights of the batch that a fibre may be held to, the latest first."""
-        span_s = item.task.settings.calibration.max_age_days * DAY_S
-        recorded = self._recorded(item, "FLAT", fiber)
-        latest = recorded[-1].unixtime if recorded else -float("inf")
-        first = bisect_left(self._times, max(item.unixtime - span_s, latest - 1.0))
-        last = bisect_left(self._times, item.unixtime - SAME_NIGHT * DAY_S)
-        for other in reversed(self._by_time[first:last]):
-            if other.task.registers and fiber in other.task.fibers:
-                yield other
-
-    def _recorded(self, item: Item, key: str, fiber: str) -> list[CalibrationRecord]:
-        """Give the flats or blazes of a fibre in the database that are earlier than a night, by time."""
-        last = item.unixtime - SAME_NIGHT * DAY_S
-        made = self._ledger.known.made_before(last, item.task.settings.calibration.max_age_days)
-        return [r for r in made if r.keyname == key and r.fiber == fiber and r.used]
-
-    def _earlier(self, item: Item) -> tuple[CalibrationRecord, ...]:
-        """Give the latest earlier flats in the database, with the blazes closest to them."""
-        chosen: list[CalibrationRecord] = []
-        for fiber in item.task.fibers:
-            # Images of one night, made of one frame each, may see different flats as the latest.
-            for flat in self._recorded(item, "FLAT", fiber)[-2:]:
-                blazes = self._recorded(item, "BLAZE", fiber)
-                chosen += [flat, *sorted(blazes, key=lambda r: (abs(r.unixtime - flat.unixtime), r.filename))[:1]]
-        return tuple(dict.fromkeys(chosen))
 
     def _take_in(self) -> None:
         """Wait for something to end, and take it in."""

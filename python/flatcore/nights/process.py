@@ -12,10 +12,11 @@ from typing import Any, Literal
 from flatcore.caldb import RunLog
 from flatcore.errors import FlatcoreError, UsageError
 from flatcore.night import given_profile
-from flatcore.nights.batch import Batch, Item, Policy
+from flatcore.nights.batch import Batch, Policy
 from flatcore.nights.causes import Cause, causes
 from flatcore.nights.crew import Alone, Crew
 from flatcore.nights.found import NightFilter, find_sets
+from flatcore.nights.item import Item
 from flatcore.nights.known import KnownCalibrations
 from flatcore.nights.ledger import Ledger, record_refusal
 from flatcore.nights.plan import Entry, Planner, Refused, Skipped, Task, Wish
