@@ -15,6 +15,9 @@ from flatcore.night import Night
 from flatcore.results import ChosenCalibration
 from flatcore.settings import Settings
 
+# How a run calls itself, and what it makes beside its products, changes nothing in these.
+BESIDE: Any = {"run": True, "output": {"figures", "report", "debug"}}
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -80,8 +83,7 @@ def fingerprint(
         "frames": sorted((stamp.path, stamp.size, stamp.time) for stamp in frames),
         "calibrations": sorted((file.keyname, file.fiber, file.sha256) for file in chosen),
         "instrument": profile.model_dump(mode="json"),
-        # How the run calls itself changes no product's contents.
-        "settings": settings.model_dump(mode="json", exclude={"run"}),
+        "settings": settings.model_dump(mode="json", exclude=BESIDE),
         "fibres": list(fibers),
         "output folder": str(folder),
     }

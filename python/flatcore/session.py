@@ -98,7 +98,7 @@ def run_session(
         fingerprint = fingerprint_of(night)
         if skip_existing:
             kept = straight_profiles(request.output_folder, night.chosen, night.lit)
-            earlier = same_run(runs.records(request.obs_dir), fingerprint.digest, kept)
+            earlier = same_run(runs.records(request.obs_dir), fingerprint.digest, kept, night.settings.output)
             if earlier is not None:
                 log.info("%s: nothing to do, %s made it", request.obs_dir, earlier.pid)
                 return SessionResult(None, earlier.pid, {**earlier.record, "skipped": True})

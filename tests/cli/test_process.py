@@ -62,6 +62,7 @@ def test_what_is_new_is_run_and_what_is_unchanged_is_left(three_nights, three_do
     assert whys(capsys, three_done) == [("would run", "changed: calibrations, fibres")] * 3
     changed = ("would run", "changed: settings")
     assert whys(capsys, three_done, *ONE_FIBER, "--set", "combine.method=mean") == [changed] * 3
+    assert whys(capsys, three_done, *ONE_FIBER, "--report") == [("would run", "figures or a page are asked for")] * 3
     instrument = ("would run", "changed: instrument")
     assert whys(capsys, three_done, *ONE_FIBER, "--set", "blaze.cut=0.2") == [instrument] * 3
 

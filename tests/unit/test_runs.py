@@ -195,3 +195,17 @@ class TestKilled:
 def test_plain_is_json() -> None:
     value = {"a": [np.int64(1), np.nan, {"b": (np.bool_(True), None)}], "c": {1.5}}
     assert json.loads(json.dumps(plain(value), allow_nan=False)) == {"a": [1, None, {"b": [True, None]}], "c": [1.5]}
+
+
+def test_a_run_that_has_ended_may_go_on(tmp_path):
+    runs = RunLog.open(tmp_path)
+    (tmp_path / "calib").mkdir()
+    pid = runs.start(obs_dir="night", instrument="X")
+    with pytest.raises(OutputError, match=r"no run .* has ended"):
+        runs.reopen(pid)
+    runs.finish(pid, "done", 0, {"fingerprint": "a"})
+    runs.reopen(pid)
+    again = runs.get(pid)
+    assert (again.status, again.finished, again.exit_status, dict(again.record)) == ("running", None, None, {})
+    runs.finish(pid, "failed-qc", 4, {"fingerprint": "b"})
+    assert runs.get(pid).status == "failed-qc" and runs.count() == 1

@@ -193,6 +193,20 @@ class RunLog:
             if connection.execute(sql.update(RUNS).where(running).values(ended)).rowcount != 1:
                 raise OutputError(f"{self.name}: no run {pid} is running; it cannot be recorded as {status}")
 
+    def reopen(self, pid: str) -> None:
+        """Record that a run that had ended goes on: what it made is to be made again.
+
+        Raises
+        ------
+        OutputError
+            No such run has ended, or the database cannot be written.
+        """
+        has_ended = (RUNS.c.pid == pid) & (RUNS.c.status.in_(ENDINGS))
+        again = {"finished": None, "status": "running", "exit_status": None, "record": "{}"}
+        with self.backend.writing() as connection:
+            if connection.execute(sql.update(RUNS).where(has_ended).values(again)).rowcount != 1:
+                raise OutputError(f"{self.name}: no run {pid} has ended; it cannot go on")
+
     def records(self, obs_dir: str | None = None, limit: int | None = None) -> list[RunRecord]:
         """Give the runs, the latest first.
 

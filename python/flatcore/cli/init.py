@@ -22,7 +22,8 @@ Examples:
   flatcore init flat1.fits flat2.fits --darks 'dark*.fits' --name MYSPEC --fibers A,B --output myspec.toml --yes
   flatcore init flat1.fits flat2.fits --units adu --hdu 2 --dispersion columns
 
-Next: flatcore run NIGHT --data-root DIR --instrument myspec.toml"""
+Next: flatcore bootstrap NIGHT --data-root DIR --instrument myspec.toml,
+and flatcore run NIGHT with the same options."""
 
 
 @click.command("init", cls=Command, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -148,6 +148,7 @@ def _options(nights: tuple[str, ...], options: dict[str, Any]) -> Any:
     from flatcore.nights.found import date_of_text  # noqa: PLC0415
     from flatcore.request import NightRequest  # noqa: PLC0415
 
+    _refuse_what_would_be_ignored(options)
     settings: dict[str, dict[str, Any]] = {}
     if options["plot"] is not None:
         settings.setdefault("output", {})["figures"] = int(options["plot"])
@@ -186,6 +187,17 @@ def _options(nights: tuple[str, ...], options: dict[str, Any]) -> Any:
             )
         },
     )  # fmt: skip
+
+
+def _refuse_what_would_be_ignored(options: dict[str, Any]) -> None:
+    from flatcore.nights.site import is_url  # noqa: PLC0415 - keeps help instant
+
+    if options["scheduler"] is not None and options["workers"] != 1:
+        raise click.UsageError("--workers begins processes of this machine; those of --scheduler are there already.")
+    if options["memory_limit"] != "auto" and (options["scheduler"] is not None or options["workers"] == 1):
+        raise click.UsageError("--memory-limit is for several --workers of this machine.")
+    if options["stage"] is not None and not is_url(options["data_root"]):
+        raise click.UsageError("--stage is for a data root by URL; nights of a folder are run where they are.")
 
 
 def _storage_options(texts: tuple[str, ...]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,9 +94,12 @@ def interact(outcome: SessionResult) -> None:
     try:
         from IPython import embed  # noqa: PLC0415 - optional
     except ImportError:
-        import pdb  # noqa: PLC0415 - what the option is for
+        import bdb  # noqa: PLC0415 - what the option is for
+        import pdb  # noqa: PLC0415
 
         click.echo(f"result is the night {result.obs_dir if result else 'that was skipped'}; q leaves", err=True)
-        pdb.set_trace()
+        # To leave it is no error.
+        with contextlib.suppress(bdb.BdbQuit):
+            pdb.set_trace()
     else:
         embed(user_ns={"result": result, "outcome": outcome}, colors="neutral")

@@ -155,7 +155,8 @@ class Batch:
         """End a night that is not to be begun, or not again."""
         if item.last is not None:
             self._failed_for_good(item, item.last)
-        elif item.outcome is not None:
+        elif (outcome := item.outcome) is not None:
+            self._try_to_record(item, lambda pid, task: self._ledger.end(outcome, ()))
             self._move(item, "done")
         else:
             if item.run is not None:
@@ -283,8 +284,8 @@ class Batch:
             if item in other.borrowed:
                 self._undo(other)
 
-    def _try_to_record(self, item: Item, record: Callable[[str, Task], None]) -> None:
-        """Record an end that is no success; without one, a run counts as killed once this process is gone."""
+    def _try_to_record(self, item: Item, record: Callable[[str, Task], object]) -> None:
+        """Record what is no success, or not yet; without an end, a run counts as killed once this process is gone."""
         if item.run is None:
             return
         try:
@@ -298,8 +299,10 @@ class Batch:
         if other.state == "concluding":
             other.stale = True
         elif other.state == "done":
-            other.run, other.attempts, other.last = None, 0, None
-            self._again(other)
+            other.attempts, other.last = 0, None
+            with held_back():
+                self._try_to_record(other, lambda pid, task: self._ledger.reopen(pid))
+                self._again(other)
 
     def _again(self, item: Item) -> None:
         item.measured = item.verdict_handle = item.concluded = item.flats = None

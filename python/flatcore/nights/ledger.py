@@ -60,6 +60,10 @@ class Ledger:
         self.runs.finish(outcome.pid, status, 0 if outcome.passed else 4, record)
         return replace(outcome, record=record)
 
+    def reopen(self, pid: str) -> None:
+        """Record that a run that had ended is made again, under the same identifier."""
+        self.runs.reopen(pid)
+
     def fail(self, pid: str, task: Task, failure: Failure) -> None:
         """Record that a run came to nothing."""
         record = {"error": failure.text, "dprtype": task.kind}

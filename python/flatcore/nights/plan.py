@@ -22,7 +22,8 @@ from flatcore.nights.known import KnownCalibrations
 from flatcore.nights.site import File, Site
 from flatcore.request import NightRequest
 from flatcore.results import ChosenCalibration
-from flatcore.settings import Settings
+from flatcore.resume import made_beside
+from flatcore.settings import OutputSettings, Settings
 
 # Checks that look at other nights: where one decides, a verdict is known only once those are.
 COMPARING = {"flat_change", "blaze_change"}
@@ -210,7 +211,7 @@ class Planner:
             fibers=lit,
             folder=self.site.red_folder(one.obs_dir),
         )
-        why = self._why(one, runs, mark, chosen, lit)
+        why = self._why(one, runs, mark, chosen, lit, output=settings.output)
         if isinstance(why, RunRecord):
             return Skipped(one.obs_dir, one.kind, "unchanged", why.pid, why.status == "done")
         return Task(
@@ -235,6 +236,8 @@ class Planner:
         mark: Fingerprint,
         chosen: tuple[ChosenCalibration, ...],
         lit: tuple[str, ...],
+        *,
+        output: OutputSettings,
     ) -> str | RunRecord:
         """Say why a set is to be run; or give the run that did just this."""
         if self.wish.force:
@@ -242,6 +245,8 @@ class Planner:
         made = [run for run in runs if run.status in ("done", "failed-qc")]
         same = [run for run in made if run.record.get("fingerprint") == mark.digest]
         if same:
+            if not made_beside(same[0], output):
+                return "figures or a page are asked for"
             whole = self.site.is_whole(same[0], chosen, lit)
             return same[0] if whole else "products are missing or changed"
         if made:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flatcore.caldb import RunLog
+from flatcore.display import check_display
 from flatcore.errors import FlatcoreError, UsageError
 from flatcore.night import given_profile
 from flatcore.nights.batch import Batch, Policy
@@ -190,6 +191,7 @@ def process(options: BatchOptions, watching: Watching | None = None) -> BatchRes
     site = site_of(options.data_root, options.database_url, options.storage_options)
     template = _template(options, site)
     settings = run_settings(template.preset, [template.settings], template.assignments)
+    check_display(settings)
     runs = RunLog.open(site.data_root, options.database_url)
     database = site.database()
     try:

@@ -16,7 +16,7 @@ from flatcore.fingerprint import Stamp
 from flatcore.fitsio import FITS_SUFFIXES, Header, read_header
 from flatcore.register import Candidate, Registered, register
 from flatcore.results import ChosenCalibration
-from flatcore.resume import same_run, straight_profiles
+from flatcore.resume import all_there, straight_profiles
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Folder(Site):
     def is_whole(self, run: RunRecord, chosen: Sequence[ChosenCalibration], fibers: Sequence[str]) -> bool:
         """Tell whether a run's products are all there, and still its own."""
         kept = straight_profiles(Path(self.red_folder(run.obs_dir)), chosen, fibers)
-        return same_run([run], run.record["fingerprint"], kept) is not None
+        return all_there(run, kept)
 
     def red_folder(self, obs_dir: str) -> str:
         """Where a night's products go."""
