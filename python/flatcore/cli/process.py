@@ -13,15 +13,17 @@ from flatcore.cli.special import arrange, run_file_option
 EPILOG = """\b
 Examples:
   flatcore process --data-root /data/spirou --dry-run
-  flatcore process --data-root /data/spirou --workers 4 --since 2020-08-01 --report
-  flatcore process 2020-08-31 '2020-09-*' --data-root /data/spirou --preset apero --force
+  flatcore process --data-root /data/spirou --workers 4 --since 2020-08-01
+  flatcore process 2020-08-31 '2020-09-*' --data-root /data/spirou --force
   flatcore process --data-root /data/spirou --retry-failed
-  flatcore process --data-root /data/spirou --scheduler tcp://head:8786 --threads 4
-  flatcore process --data-root s3://bucket/spirou --stage /scratch --database-url postgresql://user@host/flatcore
+  flatcore process --data-root /data/spirou --scheduler tcp://head:8786
+  flatcore process --data-root s3://bucket/spirou --stage /scratch \\
+      --database-url postgresql://user@host/flatcore
 
 \b
-Exit status: 0 all done or unchanged; 1 internal error; 2 wrong usage; 3 a night could not be run;
-4 all were run, but a fibre of one failed quality control."""
+Exit status: 0 all done or unchanged; 1 internal error; 2 wrong usage;
+3 a night could not be run; 4 all were run, but a fibre of one failed
+quality control."""
 
 PANELS = {
     "Which nights": ["--data-root", "--since", "--until", "--include", "--exclude", "--kind", "--order"],
@@ -52,7 +54,8 @@ PANELS = {
     "kinds",
     multiple=True,
     type=click.Choice(["FLAT_FLAT", "DARK_FLAT", "FLAT_DARK"]),
-    help="Only sets of this DPRTYPE; repeatable, all by default.",
+    metavar="DPRTYPE",
+    help="Only sets of this kind: FLAT_FLAT, DARK_FLAT or FLAT_DARK; repeatable, all by default.",
 )
 @click.option(
     "--order",
@@ -69,16 +72,28 @@ PANELS = {
     type=click.IntRange(min=0),
     default=2,
     show_default=True,
+    metavar="N",
     help="New attempts where a failure may pass: a lost worker, a lock, the network.",
 )
 @click.option(
-    "--max-failures", type=click.IntRange(min=1), help="Begin no more nights after so many that could not be run."
+    "--max-failures",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Begin no more nights after so many that could not be run.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes of this machine."
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes of this machine.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 256), help="Threads of each night; by default the cores shared among workers."
+    "--threads",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Threads of each night; by default the cores shared among workers.",
 )
 @click.option(
     "--memory-limit",
