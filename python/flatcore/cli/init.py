@@ -72,10 +72,11 @@ def command(files: tuple[Path, ...], **options: Any) -> None:
     """
     import sys  # noqa: PLC0415 - keeps help instant
 
-    from flatcore.errors import OutputError  # noqa: PLC0415
     from flatcore.survey import survey  # noqa: PLC0415
     from flatcore.writing import replacing  # noqa: PLC0415
 
+    if options["output"] is not None:
+        _refuse_to_replace(options["output"], options["force"])
     answers = _answers(options)
     darks, biases = _files(options["darks"], "--darks"), _files(options["biases"], "--biases")
     found = survey(_files([str(path) for path in files], "FILE"), darks, biases, answers)
@@ -89,12 +90,18 @@ def command(files: tuple[Path, ...], **options: Any) -> None:
     for doubt in found.doubts:
         click.echo(f"warning: {doubt}", err=True)
     path = options["output"] or Path(f"{_plain(found.profile.name)}.toml")
-    if path.exists() and not options["force"]:
-        raise OutputError(f"{path}: exists already; --force replaces it, --output writes another")
+    _refuse_to_replace(path, options["force"])
     with replacing(path) as temporary:
         temporary.write_text(found.text, encoding="utf-8")
     if not options["quiet"]:
         click.echo(f"{path}: profile of {found.profile.name}; look at it, correct what is wrong")
+
+
+def _refuse_to_replace(path: Path, force: bool) -> None:
+    from flatcore.errors import OutputError  # noqa: PLC0415 - keeps help instant
+
+    if path.exists() and not force:
+        raise OutputError(f"{path}: exists already; --force replaces it, --output writes another")
 
 
 def _answers(options: dict[str, Any]) -> Answers:
