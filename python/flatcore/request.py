@@ -11,6 +11,21 @@ from flatcore.instrument import Profile
 from flatcore.settings import Changes
 
 
+def night_name(obs_dir: str) -> str:
+    """Give the name of an observation directory without a closing slash.
+
+    Raises
+    ------
+    UsageError
+        It is no name of a folder below another.
+    """
+    name = obs_dir.rstrip("/")
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts or name == ".":
+        raise UsageError(f"OBS_DIR = {obs_dir!r}: expected the name of a folder under the data root's tmp")
+    return name
+
+
 @dataclass(frozen=True)
 class NightRequest:
     """A night to be made, and how; see :func:`flatcore.run_night` for the meaning of each.
@@ -43,11 +58,7 @@ class NightRequest:
 
     def __post_init__(self) -> None:
         """Make the data root absolute, and take off a closing slash; refuse what is no name of a folder below it."""
-        name = self.obs_dir.rstrip("/")
-        parts = Path(name).parts
-        if not parts or Path(name).is_absolute() or ".." in parts or name == ".":
-            raise UsageError(f"OBS_DIR = {self.obs_dir!r}: expected the name of a folder under the data root's tmp")
-        object.__setattr__(self, "obs_dir", name)
+        object.__setattr__(self, "obs_dir", night_name(self.obs_dir))
         object.__setattr__(self, "data_root", Path(self.data_root).absolute())
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flatcore.bootstrap.inputs import Names
 from flatcore.errors import UsageError
+from flatcore.request import night_name
 
 # What can be made, in the order in which it is told, and the calibration keys of each.
 STEPS: Mapping[str, tuple[str, ...]] = {
@@ -76,9 +77,7 @@ class BootstrapRequest:
 
     def __post_init__(self) -> None:
         """Make the data root absolute; refuse what is no name of a folder below it, and unknown steps."""
-        name = self.obs_dir.rstrip("/")
-        if not Path(name).parts or Path(name).is_absolute() or ".." in Path(name).parts or name == ".":
-            raise UsageError(f"OBS_DIR = {self.obs_dir!r}: expected the name of a folder under the data root's tmp")
+        name = night_name(self.obs_dir)
         unknown = [step for step in self.steps if step not in STEPS]
         if unknown or not self.steps:
             raise UsageError(f"bootstrap steps {unknown or 'none'}: expected some of {', '.join(STEPS)}")
