@@ -97,9 +97,8 @@ def unclaimed(made: Sequence[Candidate], database: CalibrationDatabase) -> tuple
     times = {unix_of_mjd(one.mjd_mid) for one in made}
     others = {
         record.filename
-        for key in KEYS.values()
-        for record in (database.records(key) if database.exists else ())
-        if not any(abs(record.unixtime - time) < SAME_TIME_S for time in times)
+        for record in (database.table.of_files({one.name for one in made}) if database.exists else ())
+        if record.keyname in KEYS.values() and not any(abs(record.unixtime - time) < SAME_TIME_S for time in times)
     }
     taken = [one.name for one in made if one.name in others]
     words = "not registered, since another night's calibrations have these names"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,17 @@ class CalibrationTable:
         conditions = [] if keyname is None else [CALIBRATIONS.c["KEYNAME"] == keyname]
         conditions += [] if fiber is None else [CALIBRATIONS.c["FIBER"] == fiber]
         query = sql.select(CALIBRATIONS).where(*conditions)
+        return [_record(row) for row in self.backend.rows(CALIBRATIONS, query, HOW_TO_ADD)]
+
+    def of_files(self, filenames: Collection[str]) -> list[CalibrationRecord]:
+        """Give the records of some files, in no particular order.
+
+        Raises
+        ------
+        CalibrationError
+            There is no database, or it cannot be read.
+        """
+        query = sql.select(CALIBRATIONS).where(CALIBRATIONS.c["FILENAME"].in_(filenames))
         return [_record(row) for row in self.backend.rows(CALIBRATIONS, query, HOW_TO_ADD)]
 
     @contextlib.contextmanager

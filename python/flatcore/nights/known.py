@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -35,6 +35,7 @@ class KnownCalibrations:
     origin: str
     elsewhere: bool = False
     _by_need: dict[tuple[str, str], list[CalibrationRecord]] = field(default_factory=dict)
+    _latest: dict[tuple[str, str, bool, str], CalibrationRecord] = field(default_factory=dict)
 
     @classmethod
     def read(cls, database: CalibrationDatabase, elsewhere: bool = False) -> KnownCalibrations:
@@ -51,14 +52,14 @@ class KnownCalibrations:
 
     def learn(self, records: Iterable[CalibrationRecord]) -> None:
         """Add records; one of the same key, fibre, reference mark and file name takes the place of the former."""
-        touched = set()
+        time = attrgetter("unixtime")
         for record in records:
-            need = (record.keyname, record.fiber)
-            self._by_need.setdefault(need, []).append(record)
-            touched.add(need)
-        for need in touched:
-            latest = {_identity(one): one for one in self._by_need[need]}
-            self._by_need[need] = sorted(latest.values(), key=attrgetter("unixtime"))
+            of_need = self._by_need.setdefault((record.keyname, record.fiber), [])
+            former = self._latest.get(_identity(record))
+            if former is not None:
+                del of_need[of_need.index(former, bisect_left(of_need, former.unixtime, key=time))]
+            self._latest[_identity(record)] = record
+            insort(of_need, record, key=time)
 
     def around(self, needs: Iterable[tuple[str, str]], unixtime: float, max_age_days: float) -> CalibrationSnapshot:
         """Give all records among which the choice for an observation lies, and those that say why there is none.
