@@ -93,9 +93,7 @@ def local_cluster(workers: LocalWorkers) -> Iterator[Cluster]:
             )
             stack.enter_context(cluster)
             client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
-        crew = Cluster(client, workers.count, keep=lambda: cluster.scale(workers.count))
-        stack.callback(crew.close)
-        yield crew
+        yield Cluster(client, workers.count, keep=lambda: cluster.scale(workers.count))
 
 
 @contextlib.contextmanager
@@ -142,11 +140,7 @@ def cluster_at(address: str) -> Iterator[Cluster]:
                 crowded[0],
             )
         _same_version(client)
-        crew = Cluster(client, len(threads))
-        try:
-            yield crew
-        finally:
-            crew.close()
+        yield Cluster(client, len(threads))
 
 
 class Cluster(Crew):
@@ -224,9 +218,6 @@ class Cluster(Crew):
             ) from error
         except (distributed.CancelledError, distributed.client.FutureCancelledError) as error:
             raise LostError("the cluster lost it") from error
-
-    def close(self) -> None:
-        """Nothing is kept beyond the handles."""
 
 
 def _memory_of(limit: str) -> str | int:

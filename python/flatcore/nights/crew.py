@@ -49,10 +49,6 @@ class Crew(ABC):
             The workers that were at it are gone.
         """
 
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of all that is left."""
-
 
 class Alone(Crew):
     """One call after the other, in this process."""
@@ -71,9 +67,6 @@ class Alone(Crew):
     def fetch(self, handle: Handle) -> Any:
         """Give the result."""
         return handle.value
-
-    def close(self) -> None:
-        """Nothing is left."""
 
 
 class _Done:

@@ -44,8 +44,6 @@ class Verdict:
     """Whether a fibre of an image passes quality control, as far as its own night tells."""
 
     fiber: str
-    name: str
-    unixtime: float
     passed: bool
 
 
@@ -55,8 +53,6 @@ def verdicts_of(measurement: Measurement) -> tuple[Verdict, ...]:
     verdicts = [
         Verdict(
             fiber.spectra.fiber,
-            flat_name(image.combined.stem, fiber.spectra.fiber),
-            unix_of_mjd(float(image.combined.header["MJDMID"])),
             check_fiber(
                 fiber.flat, limits, fiber.diagnostics, change=None, frames=image.frames, drift=drift(image.frames)
             ).passed,
@@ -65,7 +61,7 @@ def verdicts_of(measurement: Measurement) -> tuple[Verdict, ...]:
         for fiber in image.fibers
     ]
     if measurement.night.settings.output.reference and not all(verdict.passed for verdict in verdicts):
-        return tuple(Verdict(v.fiber, v.name, v.unixtime, False) for v in verdicts)
+        return tuple(Verdict(verdict.fiber, False) for verdict in verdicts)
     return tuple(verdicts)
 
 
