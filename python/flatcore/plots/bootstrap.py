@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from flatcore.bootstrap.badpixels import Bad, counts
 from flatcore.bootstrap.results import BootstrapImages, BootstrapResult
 from flatcore.images import Image, Mask
 from flatcore.plots import style
-from flatcore.plots.write import PNG
-from flatcore.writing import replacing
+from flatcore.plots.catalogue import FigureFile
+from flatcore.plots.write import write_file
 
 LOOK = style.Look(13.0, 9.0, 10.0)
 # Parts of the detector each way in which bad pixels are counted, and columns whose median is a cut across the orders.
@@ -59,14 +60,14 @@ def write_bootstrap_figures(result: BootstrapResult, folder: Path) -> tuple[Path
         "traces": traces_figure,
         "orderprofile": profiles_figure,
     }
-    written = []
-    for name, draw in drawings.items():
-        path = folder / f"{result.obs_dir.replace('/', '-')}_bootstrap_{name}.png"
-        figure = draw(result, result.images)
-        with replacing(path) as stream:
-            figure.savefig(stream, format="png", dpi="figure", pil_kwargs=PNG)
-        written.append(path)
-    return tuple(written)
+    night = result.obs_dir.replace("/", "-")
+    files = [
+        FigureFile(folder / f"{night}_bootstrap_{name}.png", (partial(draw, result, result.images),))
+        for name, draw in drawings.items()
+    ]
+    for file in files:
+        write_file(file)
+    return tuple(file.path for file in files)
 
 
 def pixels_figure(result: BootstrapResult, images: BootstrapImages) -> Figure:

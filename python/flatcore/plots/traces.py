@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from flatcore.bootstrap.results import BootstrapResult, TracedFiber
 from flatcore.images import Image
 from flatcore.locate import Trace
 from flatcore.plots import style
-from flatcore.plots.write import PNG
-from flatcore.writing import replacing
+from flatcore.plots.catalogue import FigureFile
+from flatcore.plots.write import write_file
 
 LOOK = style.Look(16.0, 11.0, 10.0, 120.0)
 # Told apart on grey by all eyes.
@@ -51,9 +52,8 @@ def write_trace_figures(result: BootstrapResult, folder: Path) -> tuple[Path, ..
     for fibers in _by_flat(result.traced):
         names = "-".join(fiber.name for fiber in fibers)
         path = folder / f"{result.obs_dir.replace('/', '-')}_locate_{names}.png"
-        figure = traces_figure(f"{result.instrument} {result.obs_dir}: traces", fibers)
-        with replacing(path) as stream:
-            figure.savefig(stream, format="png", dpi="figure", pil_kwargs=PNG)
+        title = f"{result.instrument} {result.obs_dir}: traces"
+        write_file(FigureFile(path, (partial(traces_figure, title, fibers),)))
         written.append(path)
     return tuple(written)
 
