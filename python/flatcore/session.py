@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flatcore.caldb import RunLog
+from flatcore.caldb.runs import ending_of
 from flatcore.clock import Clock, Progress
 from flatcore.display import check_display, show, write_page
 from flatcore.fingerprint import fingerprint_of
@@ -109,7 +110,7 @@ def run_session(
             inputs = {name: sha256.result() for name, sha256 in hashes.items()}
         figures = show(night, result, earlier_in_database(night))
         summary = record_of(night, result, figures, fingerprint, inputs)
-        record.finish("done" if result.passed else "failed-qc", 0 if result.passed else 4, summary)
+        record.finish(*ending_of(result.passed), summary)
         wanted = night.settings.output.report
         pages = write_page(runs.get(pid), request.data_root, night.clock) if wanted else ()
         log.info("%s: done, %d products", request.obs_dir, len(result.products))

@@ -26,6 +26,11 @@ ENDINGS: tuple[Ending, ...] = get_args(Ending)
 HOW_TO_RUN = "it is made by the first: flatcore run"
 
 
+def ending_of(passed: bool) -> tuple[Literal["done", "failed-qc"], int]:
+    """Give how a run ended that made products, and its exit status: 4 where a fibre failed quality control."""
+    return ("done", 0) if passed else ("failed-qc", 4)
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """One run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flatcore.caldb import CalibrationDatabase, RunLog, RunRecord
-from flatcore.caldb.runs import Ending
+from flatcore.caldb.runs import ending_of
 from flatcore.nights.failure import Failure
 from flatcore.nights.known import KnownCalibrations
 from flatcore.nights.plan import Refused, Task
@@ -56,8 +56,7 @@ class Ledger:
     def end(self, outcome: Outcome, notices: tuple[str, ...]) -> Outcome:
         """Record how a run ended, and give all that it tells."""
         record = outcome.record | {"warnings": [*outcome.record["warnings"], *notices]}
-        status: Ending = "done" if outcome.passed else "failed-qc"
-        self.runs.finish(outcome.pid, status, 0 if outcome.passed else 4, record)
+        self.runs.finish(outcome.pid, *ending_of(outcome.passed), record)
         return replace(outcome, record=record)
 
     def reopen(self, pid: str) -> None:

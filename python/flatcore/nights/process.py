@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flatcore.caldb import RunLog
+from flatcore.caldb.runs import ending_of
 from flatcore.display import check_display
 from flatcore.errors import FlatcoreError, UsageError
 from flatcore.night import given_profile
@@ -296,9 +297,7 @@ def _report(item: Item) -> NightReport:
         return replace(base, status="error", why=item.failure.text, exit_status=item.failure.exit_status)
     if item.outcome is None:
         return base
-    passed = item.outcome.passed
+    status, exit_status = ending_of(item.outcome.passed)
     # A run that was to replace it may have begun and been given up.
     base = replace(base, pid=item.outcome.pid)
-    return replace(
-        base, status="done" if passed else "failed-qc", exit_status=0 if passed else 4, record=item.outcome.record
-    )
+    return replace(base, status=status, exit_status=exit_status, record=item.outcome.record)

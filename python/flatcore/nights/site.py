@@ -121,7 +121,7 @@ class Folder(Site):
 
         for folder, below, names in os.walk(top, onerror=unreadable, followlinks=True):
             below[:] = sorted(name for name in below if not name.startswith(".") and not _leads_up(folder, name))
-            if any(_is_fits(name) for name in names):
+            if any(is_fits(name) for name in names):
                 found.append(folder)
         return sorted(Path(folder).relative_to(top).as_posix() for folder in found if folder != str(top))
 
@@ -129,7 +129,7 @@ class Folder(Site):
         """Give the FITS files of a night by name, each file once: of a file and links to it, the file."""
         folder = self.root / "tmp" / obs_dir
         with _reading(folder):
-            paths = [path for path in folder.iterdir() if _is_fits(path.name)]
+            paths = [path for path in folder.iterdir() if is_fits(path.name)]
             by_file: dict[Path, Path] = {}
             for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
                 by_file.setdefault(path.resolve(), path)
@@ -202,5 +202,6 @@ def _leads_up(folder: str, name: str) -> bool:
     return path.is_symlink() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(path))
 
 
-def _is_fits(name: str) -> bool:
+def is_fits(name: str) -> bool:
+    """Tell whether a file of this name is a frame, and not one that is being written."""
     return name.endswith(FITS_SUFFIXES) and not name.startswith(".")

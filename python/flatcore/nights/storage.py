@@ -13,9 +13,9 @@ from flatcore.caldb import CalibrationDatabase, CalibrationRecord, RunRecord
 from flatcore.caldb.keys import iso_utc, unix_of_mjd
 from flatcore.errors import InputError, OutputError, UsageError
 from flatcore.fingerprint import Stamp
-from flatcore.fitsio import FITS_SUFFIXES, Header, header_of_stream
+from flatcore.fitsio import Header, header_of_stream
 from flatcore.nights.failure import is_of_network
-from flatcore.nights.site import File, Site
+from flatcore.nights.site import File, Site, is_fits
 from flatcore.register import Candidate, Registered, unclaimed
 from flatcore.results import ChosenCalibration
 
@@ -95,7 +95,9 @@ class Storage(Site):
         with _reading(self.frames_root):
             top = self._path("tmp")
             paths = self.files_system().find(top)
-        folders = {str(PurePosixPath(path).parent.relative_to(top)) for path in paths if _is_fits(path)}
+        folders = {
+            str(PurePosixPath(path).parent.relative_to(top)) for path in paths if is_fits(PurePosixPath(path).name)
+        }
         return sorted(name for name in folders if name != "." and not any(p.startswith(".") for p in name.split("/")))
 
     def files(self, obs_dir: str) -> list[File]:
@@ -105,7 +107,7 @@ class Storage(Site):
         found = [
             File(self.place("tmp", obs_dir, PurePosixPath(entry["name"]).name), self._stamp(entry))
             for entry in entries
-            if entry["type"] == "file" and _is_fits(entry["name"])
+            if entry["type"] == "file" and is_fits(PurePosixPath(entry["name"]).name)
         ]
         return sorted(found, key=lambda file: file.path)
 
@@ -212,11 +214,6 @@ def _record(one: Candidate, pid: str, added: str, reference: bool) -> Calibratio
         used=True,
         sha256=one.sha256,
     )
-
-
-def _is_fits(path: str) -> bool:
-    name = PurePosixPath(path).name
-    return name.endswith(FITS_SUFFIXES) and not name.startswith(".")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flatcore.caldb import CalibrationRecord, CalibrationSnapshot, RunRecord
-from flatcore.caldb.runs import Ending
+from flatcore.caldb.runs import ending_of
 from flatcore.clock import Clock
 from flatcore.conclude import conclude
 from flatcore.display import check_display, show, write_page
@@ -234,8 +234,8 @@ def _concluded(measured: Measured, earlier: tuple[CalibrationRecord, ...], flats
 def _ended(run: RunRecord, passed: bool, record: dict[str, Any]) -> RunRecord:
     """Give the record of a run that has ended, before the database has it."""
     now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
-    status: Ending = "done" if passed else "failed-qc"
-    return replace(run, status=status, exit_status=0 if passed else 4, finished=now, record=record)
+    status, exit_status = ending_of(passed)
+    return replace(run, status=status, exit_status=exit_status, finished=now, record=record)
 
 
 def _arrays(value: Any) -> Iterator[np.ndarray[Any, Any]]:
