@@ -141,5 +141,6 @@ def sinc2_fit(
     limits: tuple[Sequence[float], Sequence[float]],
     tolerance: float,
     most: int,
+    columns_per_bin: int,
 ) -> tuple[list[float], int, bool]: ...
 def set_wide(wide: bool) -> None: ...

@@ -563,10 +563,11 @@ fn sinc2_fit(
     limits: (Parameters, Parameters),
     tolerance: f64,
     most: usize,
+    columns_per_bin: usize,
 ) -> PyResult<(Parameters, usize, bool)> {
     let fit = Fit { x: problem.0.as_slice()?, flux: problem.1.as_slice()?, scale: problem.2, unit: problem.3 };
     let limits = Limits { low: limits.0, high: limits.1 };
-    let found = py.detach(|| fit.solve(&start, &limits, tolerance, most))?;
+    let found = py.detach(|| fit.solve(&start, &limits, tolerance, most, columns_per_bin))?;
     Ok((found.values, found.evaluations, found.converged))
 }
 

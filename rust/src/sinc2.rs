@@ -69,8 +69,29 @@ impl Fit<'_> {
     }
 
     /// Fit the blaze from a start, in units of the scale; see [`minimise`].
-    pub fn solve(&self, start: &Parameters, limits: &Limits, tolerance: f64, most: usize) -> Result<Found> {
+    ///
+    /// With more than one column to a bin, the means of as many columns are fitted first, and their minimum is where the
+    /// fit of all columns starts: it lies so near that a few evaluations of all columns remain. Evaluations of both count.
+    pub fn solve(
+        &self,
+        start: &Parameters,
+        limits: &Limits,
+        tolerance: f64,
+        most: usize,
+        columns_per_bin: usize,
+    ) -> Result<Found> {
         self.check()?;
+        if columns_per_bin < 2 || self.x.len() < LEAST_BINS * columns_per_bin {
+            return Ok(self.minimum(start, limits, tolerance, most));
+        }
+        let (x, flux) = (means(self.x, columns_per_bin), means(self.flux, columns_per_bin));
+        let near = Fit { x: &x, flux: &flux, ..*self }.minimum(start, limits, tolerance, most);
+        let start = if near.converged { &near.values } else { start };
+        let found = self.minimum(start, limits, tolerance, most);
+        Ok(Found { evaluations: near.evaluations + found.evaluations, ..found })
+    }
+
+    fn minimum(&self, start: &Parameters, limits: &Limits, tolerance: f64, most: usize) -> Found {
         let free: Vec<usize> = (0..PARAMETERS).filter(|&k| self.scale[k] != 0.0).collect();
         let problem = |values: &Parameters| {
             let parameters = std::array::from_fn(|k| values[k] * self.scale[k]);
@@ -85,7 +106,7 @@ impl Fit<'_> {
             }
             here
         };
-        Ok(minimise(problem, start, limits, tolerance, most))
+        minimise(problem, start, limits, tolerance, most)
     }
 
     fn check(&self) -> Result<()> {
@@ -99,6 +120,14 @@ impl Fit<'_> {
         widest(Reduce { fit: self, parameters, free: &free, triangle: &mut triangle });
         triangle
     }
+}
+
+/// Fewer bins than these tell too little of six parameters to be worth a fit.
+const LEAST_BINS: usize = 100;
+
+/// Means of so many values each; the last one may be of fewer.
+fn means(values: &[f64], count: usize) -> Vec<f64> {
+    values.chunks(count).map(|bin| bin.iter().sum::<f64>() / bin.len() as f64).collect()
 }
 
 struct Reduce<'a> {
