@@ -11,6 +11,7 @@ from flatcore.calibrate import calibrate, subtract_background
 from flatcore.clock import Clock
 from flatcore.combine import combine, relative_variance
 from flatcore.extract import OnDetector, extract
+from flatcore.fitsio import read_pixels
 from flatcore.frames import exposure_of
 from flatcore.images import CombinedImage, Image, Transform
 from flatcore.instrument import Profile
@@ -98,7 +99,7 @@ def steps_of(root: Path) -> Steps:
             profile.background,
             settings.calibrate.model_copy(update=changes),
             unlit=loaded.unlit,
-            dark=loaded.dark,
+            dark=None if loaded.dark is None else read_pixels(loaded.dark),
             bad=loaded.bad,
         )
         return found.image, found.readnoise_e

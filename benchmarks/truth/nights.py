@@ -16,11 +16,12 @@ from flatcore.calibrate import calibrate
 from flatcore.clock import Clock
 from flatcore.combine import combine
 from flatcore.extract import OnDetector, extract
+from flatcore.fitsio import read_pixels
 from flatcore.flat import make_flat
 from flatcore.frames import exposure_of
 from flatcore.images import Image, Transform
 from flatcore.instrument import Profile
-from flatcore.measure import LEAST_COVERAGE
+from flatcore.measure_fibers import LEAST_COVERAGE
 from flatcore.night import prepared
 from flatcore.request import NightRequest
 from flatcore.settings import BlazeSettings, CombineSettings, ExtractSettings, FlatSettings, Settings
@@ -121,7 +122,7 @@ def _stages(root: Path) -> tuple[Geometry, dict[str, Stage]]:
             profile.background,
             Settings().calibrate,
             unlit=loaded.unlit,
-            dark=loaded.dark,
+            dark=None if loaded.dark is None else read_pixels(loaded.dark),
             bad=loaded.bad,
         )
         straight = straighten(made.image, transform)

@@ -32,7 +32,7 @@ class Calibrations:
     Attributes
     ----------
     dark
-        Raw rows by columns [ADU/s]; None where no dark is subtracted.
+        Where its pixels lie, raw rows by columns [ADU/s]; None where no dark is subtracted.
     bad, unlit
         Bad and unlit pixels in the frame of the calibrated image, not 0 where they are.
     transform
@@ -43,7 +43,7 @@ class Calibrations:
         The files.
     """
 
-    dark: Image | None
+    dark: FitsImage | None
     bad: Mask | None
     unlit: Mask
     transform: Transform
@@ -156,7 +156,7 @@ def load(
     dark, bad = by_key.get(("DARKREF", "")), by_key.get(("BADPIX", ""))
     dxmap, dymap = (_whole(by_key[key, ""], image(by_key[key, ""], kept)) for key in ("SHAPEX", "SHAPEY"))
     return Calibrations(
-        dark=image(dark, raw) if dark else None,
+        dark=opened(dark, raw) if dark else None,
         bad=mask(bad) if bad else None,
         unlit=mask(by_key["BKGRDMAP", ""]),
         transform=Transform(_linear(by_key["SHAPEL", ""]), dxmap, dymap),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from flatcore import products
-from flatcore.measure import MeasuredFiber, MeasuredImage, Measurement, keeps_images, keeps_intermediates
+from flatcore.measured import MeasuredFiber, MeasuredImage, Measurement, keeps_images, keeps_intermediates
 from flatcore.notices import fiber_notices, selection_notices
 from flatcore.previous import Earlier, changes
 from flatcore.qc import check_fiber

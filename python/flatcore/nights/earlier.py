@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcore.caldb.keys import DAY_S, unix_of_mjd
-from flatcore.measure import Measurement
+from flatcore.measured import Measurement
 from flatcore.previous import SAME_NIGHT, EarlierNights, Previous
 from flatcore.products import flat_name
 from flatcore.products.context import unit_of

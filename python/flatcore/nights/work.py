@@ -18,7 +18,8 @@ from flatcore.clock import Clock
 from flatcore.conclude import conclude
 from flatcore.display import check_display, show, write_page
 from flatcore.errors import FlatcoreError
-from flatcore.measure import Measurement, measuring
+from flatcore.measure import measuring
+from flatcore.measured import Measurement
 from flatcore.night import prepared
 from flatcore.nights.earlier import EarlierInBatch, HandedFlat, Verdict, flats_of, verdicts_of
 from flatcore.nights.failure import Failure
