@@ -42,15 +42,16 @@ fn by_sample<T: Sample>(values: &[T], count: usize, rank: usize) -> Option<(T, T
     let root = (values.len() as f64).sqrt();
     let mut sample: Vec<T> =
         values.iter().copied().step_by((root / 4.0) as usize).filter(|value| !is_nan(*value)).collect();
-    sample.sort_unstable_by(ascending);
-    let middle = rank as f64 / count as f64 * sample.len() as f64;
-    // Three standard deviations of a rank in the sample.
-    let gap = 1.5 * (sample.len() as f64).sqrt() + 1.0;
-    let low = if middle < gap { T::LOWEST } else { *sample.get((middle - gap) as usize)? };
-    let high = sample.get((middle + gap) as usize).copied().unwrap_or(T::HIGHEST);
-    let pieces = pieces(values, |piece| sift(piece, low, high));
-    let below = pieces.iter().map(|(below, _)| below).sum();
-    let mut within: Vec<T> = pieces.into_iter().flat_map(|(_, within)| within).collect();
+    let bracket = Bracket::of(&mut sample, rank as f64 / count as f64);
+    let pieces = pieces(values, |piece| Sifted::of(piece, bracket));
+    let below = pieces.iter().map(|piece| piece.below).sum();
+    let mut within: Vec<T> = pieces.into_iter().flat_map(|piece| piece.within).collect();
+    ranked(&mut within, below, count, rank)
+}
+
+/// The values of `rank` and the next one of `count` values, of which `below` lie below those `within` a bracket; none if
+/// the ranks are not within.
+pub(crate) fn ranked<T: Sample>(within: &mut [T], below: usize, count: usize, rank: usize) -> Option<(T, T)> {
     let rank = rank.checked_sub(below)?;
     let is_last = below + within.len() == count;
     if rank >= within.len() || (rank + 1 == within.len() && !is_last) {
@@ -62,21 +63,86 @@ fn by_sample<T: Sample>(values: &[T], count: usize, rank: usize) -> Option<(T, T
     Some((found, next.unwrap_or(found)))
 }
 
-/// Number of values below `low`, and those from there up to `high`; NaN is neither.
-fn sift<T: Sample>(values: &[T], low: T, high: T) -> (usize, Vec<T>) {
-    let mut within = Vec::with_capacity(values.len() / 8);
-    let mut below = 0;
-    for chunk in values.chunks(CHUNK) {
-        let (mut kept, mut count) = ([chunk[0]; CHUNK], 0);
-        for &value in chunk {
-            below += usize::from(value < low);
-            // Written whether it is kept or not: no branch to guess.
-            kept[count] = value;
-            count += usize::from((value >= low) & (value <= high));
+/// Values between which a rank is thought to lie, both included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bracket<T> {
+    pub(crate) low: T,
+    pub(crate) high: T,
+}
+
+impl<T: Sample> Bracket<T> {
+    /// From the lowest value to the highest.
+    pub(crate) const ALL: Self = Self { low: T::LOWEST, high: T::HIGHEST };
+
+    /// Three standard deviations of a rank in a sample on both sides of a share of it; the sample is reordered.
+    pub(crate) fn of(sample: &mut [T], share: f64) -> Self {
+        let (middle, gap) = (share * sample.len() as f64, 1.5 * (sample.len() as f64).sqrt() + 1.0);
+        let (low, high) = ((middle - gap).floor(), (middle + gap) as usize);
+        let mut nth = |rank: usize| (rank < sample.len()).then(|| *sample.select_nth_unstable_by(rank, ascending).1);
+        Self {
+            low: if low < 0.0 { T::LOWEST } else { nth(low as usize).unwrap_or(T::LOWEST) },
+            high: nth(high).unwrap_or(T::HIGHEST),
         }
-        within.extend_from_slice(&kept[..count]);
     }
-    (below, within)
+
+    /// From the lesser low to the greater high of two.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        Self {
+            low: if other.low < self.low { other.low } else { self.low },
+            high: if other.high > self.high { other.high } else { self.high },
+        }
+    }
+
+    #[inline(always)]
+    fn holds(self, value: T) -> bool {
+        (value >= self.low) & (value <= self.high)
+    }
+}
+
+/// Values sifted by a bracket: the number of those below it, and those within; NaN is neither.
+pub(crate) struct Sifted<T> {
+    pub(crate) below: usize,
+    pub(crate) within: Vec<T>,
+}
+
+impl<T: Sample> Sifted<T> {
+    /// Values sifted.
+    pub(crate) fn of(values: &[T], bracket: Bracket<T>) -> Self {
+        let mut sifted = Self { below: 0, within: Vec::with_capacity(values.len() / 8) };
+        sifted.take(values, bracket);
+        sifted
+    }
+
+    /// Sift more values.
+    pub(crate) fn take(&mut self, values: &[T], bracket: Bracket<T>) {
+        for chunk in values.chunks(CHUNK) {
+            let (mut kept, mut count) = ([chunk[0]; CHUNK], 0);
+            for &value in chunk {
+                self.below += usize::from(value < bracket.low);
+                // Written whether it is kept or not: no branch to guess.
+                kept[count] = value;
+                count += usize::from(bracket.holds(value));
+            }
+            self.within.extend_from_slice(&kept[..count]);
+        }
+    }
+}
+
+/// Median of `count` values, all of them sifted by brackets that hold this one; none if it is not within.
+pub(crate) fn median_within<T: Sample, const N: usize>(
+    parts: [&Sifted<T>; N],
+    bracket: Bracket<T>,
+    count: usize,
+    room: &mut Vec<T>,
+) -> Option<f64> {
+    room.clear();
+    let mut below = 0;
+    for part in parts {
+        below += part.below + part.within.iter().filter(|&&value| value < bracket.low).count();
+        room.extend(part.within.iter().copied().filter(|&value| bracket.holds(value)));
+    }
+    let (lower, upper) = ranked(room, below, count, count.checked_sub(1)? / 2)?;
+    Some(if count % 2 == 1 { lower.into() } else { between(lower.into(), upper.into()) })
 }
 
 #[cfg(test)]
