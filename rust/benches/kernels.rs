@@ -16,8 +16,9 @@ use flatcore::hotpixels::repair_hot_pixels;
 use flatcore::mapping::Mapping;
 use flatcore::median::running_nan_median;
 use flatcore::orders::{Extraction, Window};
-use flatcore::outliers::{effective_readnoise, slow_part};
+use flatcore::outliers::slow_part;
 use flatcore::pixels::{PixelFile, PixelLayout};
+use flatcore::readnoise::effective_readnoise;
 use flatcore::scattered::{ScatterKernel, scattered_light};
 use flatcore::spread::median_distance;
 use flatcore::straighten::{Linear, straighten};
@@ -152,7 +153,7 @@ fn hot_pixels(criterion: &mut Criterion) {
         let (frame, bad) = (gapped(image(side, side, 1)), Array2::zeros((side, side)));
         group.throughput(pixels(side));
         group.bench_with_input(BenchmarkId::from_parameter(side), &frame, |b, frame| {
-            b.iter(|| repair_hot_pixels(frame.view(), bad.view(), 10.0).unwrap());
+            b.iter(|| repair_hot_pixels(frame.view(), bad.view(), 10.0, None).unwrap());
         });
     }
     group.finish();

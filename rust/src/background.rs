@@ -46,12 +46,12 @@ pub fn background_map(cells: &Array2<f64>, shape: (usize, usize)) -> Array2<f32>
 /// The image less its global background, which is measured on the image less its scattered light.
 pub fn subtract_background(
     image: ArrayView2<'_, f32>,
-    scattered: Option<&ScatteredLight<'_>>,
+    scatter: Option<Scatter>,
     unlit: ArrayView2<'_, u8>,
     box_size: usize,
     passes: usize,
 ) -> Result<GlobalBackground> {
-    let cells = measure_cells(image, scattered, unlit, box_size, passes)?;
+    let cells = measure_cells(image, scatter, unlit, box_size, passes)?;
     let (pixels, columns) = (contiguous("image", &image)?, image.ncols());
     let mut corrected = Array2::zeros(image.dim());
     if let Some(out) = corrected.as_slice_mut() {
@@ -73,10 +73,7 @@ pub fn subtract_background_in_place(
     box_size: usize,
     passes: usize,
 ) -> Result<Array2<f64>> {
-    let cells = {
-        let scattered = scatter.map(|scatter| ScatteredLight::new(image.view(), scatter.amplitude, scatter.kernel));
-        measure_cells(image.view(), scattered.transpose()?.as_ref(), unlit, box_size, passes)?
-    };
+    let cells = measure_cells(image.view(), scatter, unlit, box_size, passes)?;
     let (shape, map) = (image.dim(), CellMap::new(&cells, image.dim()));
     let pixels = image.as_slice_mut().ok_or(KernelError::Layout("image"))?;
     let rows = pixels.par_chunks_mut(shape.1).enumerate();
@@ -86,7 +83,7 @@ pub fn subtract_background_in_place(
 
 fn measure_cells(
     image: ArrayView2<'_, f32>,
-    scattered: Option<&ScatteredLight<'_>>,
+    scatter: Option<Scatter>,
     unlit: ArrayView2<'_, u8>,
     box_size: usize,
     passes: usize,
@@ -94,7 +91,9 @@ fn measure_cells(
     let (ny, nx) = image.dim();
     require(box_size >= 1 && box_size < ny.min(nx), "box", box_size as f64, "at least 1 and below the image's size")?;
     same_shape("unlit", &unlit, (ny, nx))?;
-    let tiles = unlit_tiles(contiguous("image", &image)?, scattered, contiguous("unlit", &unlit)?, nx, box_size);
+    let scattered = scatter.map(|scatter| ScatteredLight::new(image, scatter.amplitude, scatter.kernel)).transpose()?;
+    let tiles =
+        unlit_tiles(contiguous("image", &image)?, scattered.as_ref(), contiguous("unlit", &unlit)?, nx, box_size);
     // Centres lie at box, 2 box, ... below the size: as many as there are tiles of one box, less one.
     let grid =
         Grid { tile_columns: nx.div_ceil(box_size), shape: (ny.div_ceil(box_size) - 1, nx.div_ceil(box_size) - 1) };
@@ -161,7 +160,7 @@ impl Grid {
             .map_init(Vec::new, |room, cell| {
                 let four = self.tiles_of(cell);
                 let count = four.iter().map(|&tile| tiles[tile].len()).sum();
-                let found = median_within(four.map(|tile| &sifted[tile]), brackets[cell], count, room);
+                let found = median_within(&four.map(|tile| &sifted[tile]), brackets[cell], count, room);
                 found.unwrap_or_else(|| {
                     let mut values = Vec::with_capacity(count);
                     four.iter().for_each(|&tile| values.extend_from_slice(tiles[tile].residuals(map, room)));

@@ -26,6 +26,7 @@ pub mod outliers;
 mod parallel;
 pub mod pixels;
 pub mod profiles;
+pub mod readnoise;
 mod runs;
 pub mod scattered;
 mod selection;
