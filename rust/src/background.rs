@@ -135,10 +135,7 @@ impl Grid {
         let pixels: usize = tiles.iter().map(Tile::len).sum();
         // A quarter of the root of a cell's number of pixels.
         let stride = (((4 * pixels / tiles.len()) as f64).sqrt() / 4.0).max(1.0) as usize;
-        let samples: Vec<Vec<f64>> = tiles
-            .par_iter()
-            .map_init(Vec::new, |room, tile| tile.residuals(map, room).iter().step_by(stride).copied().collect())
-            .collect();
+        let samples: Vec<Vec<f64>> = tiles.par_iter().map(|tile| tile.sampled(map, stride)).collect();
         let count = self.shape.0 * self.shape.1;
         let brackets: Vec<Bracket<f64>> = (0..count)
             .into_par_iter()
@@ -157,13 +154,13 @@ impl Grid {
             .collect();
         (0..count)
             .into_par_iter()
-            .map_init(Vec::new, |room, cell| {
+            .map_init(Default::default, |(room, residuals), cell| {
                 let four = self.tiles_of(cell);
                 let count = four.iter().map(|&tile| tiles[tile].len()).sum();
                 let found = median_within(&four.map(|tile| &sifted[tile]), brackets[cell], count, room);
                 found.unwrap_or_else(|| {
                     let mut values = Vec::with_capacity(count);
-                    four.iter().for_each(|&tile| values.extend_from_slice(tiles[tile].residuals(map, room)));
+                    four.iter().for_each(|&tile| values.extend_from_slice(tiles[tile].residuals(map, residuals)));
                     median(&mut values)
                 })
             })

@@ -48,6 +48,12 @@ impl CellMap {
         map
     }
 
+    /// The map's value at a pixel.
+    pub(crate) fn value(&self, y: usize, x: usize) -> f64 {
+        let [a, b, c] = self.spans[self.span_of[x] as usize].places.map(|place| self.lines[[y, place]]);
+        self.weights[0][x] * a + self.weights[1][x] * b + self.weights[2][x] * c
+    }
+
     /// The map's values at columns of a row, as many as `out` has from `first` on.
     #[inline(always)]
     pub(crate) fn row(&self, y: usize, first: usize, out: &mut [f64]) {

@@ -143,7 +143,7 @@ fn median_scale(bands: &[Band], bracket: Bracket<f32>) -> Option<f64> {
         return Some(f64::NAN);
     }
     let parts: Vec<&Sifted<f32>> = bands.iter().map(|band| &band.scales).collect();
-    median_within(&parts, bracket, count, &mut Vec::new())
+    median_within(&parts, bracket, count, &mut Sifted::default())
 }
 
 /// Mark the pixels, and judge every band.

@@ -93,10 +93,16 @@ impl<T: Sample> Bracket<T> {
 }
 
 /// Values sifted by a bracket: the number of those below it, and those within; NaN is neither.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sifted<T> {
     pub(crate) below: usize,
     pub(crate) within: Vec<T>,
+}
+
+impl<T> Default for Sifted<T> {
+    fn default() -> Self {
+        Self { below: 0, within: Vec::new() }
+    }
 }
 
 impl<T: Sample> Sifted<T> {
@@ -128,15 +134,15 @@ pub(crate) fn median_within<T: Sample>(
     parts: &[&Sifted<T>],
     bracket: Bracket<T>,
     count: usize,
-    room: &mut Vec<T>,
+    room: &mut Sifted<T>,
 ) -> Option<f64> {
-    room.clear();
-    let mut below = 0;
+    room.below = 0;
+    room.within.clear();
     for part in parts {
-        below += part.below + part.within.iter().filter(|&&value| value < bracket.low).count();
-        room.extend(part.within.iter().copied().filter(|&value| bracket.holds(value)));
+        room.below += part.below;
+        room.take(&part.within, bracket);
     }
-    let (lower, upper) = ranked(room, below, count, count.checked_sub(1)? / 2)?;
+    let (lower, upper) = ranked(&mut room.within, room.below, count, count.checked_sub(1)? / 2)?;
     Some(if count % 2 == 1 { lower.into() } else { between(lower.into(), upper.into()) })
 }
 
@@ -178,13 +184,13 @@ mod tests {
         let median = |bracket: Bracket<f64>| {
             let wider = bracket.joined(Bracket { low: 400.0, high: 450.0 });
             let sifted: Vec<_> = parts.iter().map(|part| Sifted::of(part, wider)).collect();
-            median_within(&sifted.iter().collect::<Vec<_>>(), bracket, count, &mut Vec::new())
+            median_within(&sifted.iter().collect::<Vec<_>>(), bracket, count, &mut Sifted::default())
         };
         assert_eq!(median(Bracket::ALL), Some(expected));
         assert_eq!(median(Bracket { low: expected - 9.0, high: expected + 9.0 }), Some(expected));
         assert_eq!(median(Bracket { low: expected + 9.0, high: expected + 90.0 }), None);
         assert_eq!(median(Bracket { low: 0.0, high: expected - 9.0 }), None);
-        assert_eq!(median_within::<f64>(&[], Bracket::ALL, 0, &mut Vec::new()), None);
+        assert_eq!(median_within::<f64>(&[], Bracket::ALL, 0, &mut Sifted::default()), None);
         assert_eq!(Bracket::<f64>::of(&mut [], 0.5), Bracket::ALL);
         let bracket = Bracket::of(&mut all, 0.5);
         assert!(bracket.low < expected && expected < bracket.high && bracket != Bracket::ALL);

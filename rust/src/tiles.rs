@@ -34,6 +34,21 @@ impl Tile {
         out
     }
 
+    /// One of so many of the values less a map.
+    pub(crate) fn sampled(&self, map: &CellMap, stride: usize) -> Vec<f64> {
+        let mut sample = Vec::with_capacity(self.values.len().div_ceil(stride));
+        let (mut first, mut next) = (0, 0);
+        for run in &self.runs {
+            let end = first + run.count as usize;
+            while next < end {
+                sample.push(f64::from(self.values[next]) - map.value(run.y as usize, run.x as usize + next - first));
+                next += stride;
+            }
+            first = end;
+        }
+        sample
+    }
+
     fn push(&mut self, y: usize, x: usize, values: &[f32]) {
         self.runs.push(Run { y: y as u32, x: x as u32, count: values.len() as u32 });
         self.values.extend_from_slice(values);
