@@ -48,8 +48,8 @@ def calibrate(
     bad
         Not 0 where a pixel is bad, in the frame of the result, uint8; needed where ``settings.badpix``.
     keep_background
-        Keep the images before and after the background was subtracted. Without them every step works in the place of the
-        one image there is; the result is the same.
+        Keep the images before and after the background is subtracted. Without them the steps work in the place of one
+        image; the result is the same.
 
     Returns
     -------

@@ -26,7 +26,7 @@ def to_electrons(image, low, high, dark, flip, factor, rows, columns, bad):
 
 @quiet_nan
 def pixels_above(image, limit, flip_y, flip_x, rows, columns):
-    """Rows and columns, in the flipped and cropped frame, of the pixels above a limit, in the order of the raw image."""
+    """Rows and columns in the flipped, cropped frame of the pixels above a limit, in the order of the raw image."""
     y, x = np.divmod(np.flatnonzero(image > limit), image.shape[1])
     y = image.shape[0] - 1 - y if flip_y else y
     x = image.shape[1] - 1 - x if flip_x else x
