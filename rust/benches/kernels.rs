@@ -6,7 +6,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput};
 use flatcore::along::{curve_medians, row_medians};
 use flatcore::background::global_background;
-use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
+use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, pixels_above, to_electrons};
 use flatcore::combine::{Method, combine};
 use flatcore::direct::extract_direct;
 use flatcore::extract::extract_orders;
@@ -127,6 +127,9 @@ fn calibration(criterion: &mut Criterion) {
     group.throughput(pixels(SIDE));
     group.bench_function("to electrons", |b| b.iter(|| to_electrons(frame.view(), &steps).unwrap()));
     group.bench_function("bounds", |b| b.iter(|| apply_bounds(frame.view(), bounds)));
+    group.bench_function("pixels above a limit", |b| {
+        b.iter(|| pixels_above(frame.view(), 2000.0, steps.flip, 0..SIDE, 0..SIDE).unwrap());
+    });
     group.bench_function("effective read noise", |b| b.iter(|| effective_readnoise(values, mask)));
     group.finish();
 }

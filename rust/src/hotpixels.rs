@@ -294,6 +294,25 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_brackets_the_median_scale_of_an_even_image_and_not_where_its_ribbons_are_quiet() {
+        let (rows, columns) = (70, 768);
+        let noise = |k: usize| ((k * 7919) % 10_007) as f32;
+        let near_ribbon = |x: usize| (x + 16 + 64) % 128 < 40;
+        for treacherous in [false, true] {
+            let scale = |x: usize| if treacherous && near_ribbon(x) { 1.0e-3 } else { 1.0 };
+            let pixels: Vec<f32> = (0..rows * columns).map(|k| noise(k) * scale(k % columns)).collect();
+            let bad = vec![0; pixels.len()];
+            let median = |bracket| {
+                let mut marks = vec![GOOD; pixels.len()];
+                median_scale(&judged(&pixels, &bad, columns, 10.0, bracket, &mut marks), bracket)
+            };
+            let (sampled, all) = (median(sampled_bracket(&pixels, columns)), median(Bracket::ALL));
+            assert!(all.is_some());
+            assert_eq!(sampled, if treacherous { None } else { all });
+        }
+    }
+
+    #[test]
     fn too_few_good_neighbours_leave_it_as_it_is() {
         let image = Array2::from_shape_fn((6, 6), |(y, x)| ((y * 5 + x * 3) % 7) as f32);
         let bad = Array2::from_shape_fn((6, 6), |(y, x)| u8::from(y < 3 && x < 3));

@@ -94,6 +94,23 @@ proptest! {
     }
 }
 
+#[test]
+fn hot_pixels_are_those_of_a_double_loop_where_a_sample_of_columns_is_not_like_the_rest() {
+    let quiet = |x: usize| (x + 16 + 64) % 128 < 40;
+    let noise = |y: usize, x: usize| (((y * 768 + x) * 7919) % 10_007) as f32;
+    let image = Array2::from_shape_fn((40, 768), |(y, x)| {
+        let hot = if (x * 31 + y * 17) % 463 == 0 { 3.0e5 } else { 0.0 };
+        hot + noise(y, x) * if quiet(x) { 1.0e-3 } else { 1.0 }
+    });
+    let bad = Array2::zeros(image.dim());
+    for threshold in [2.0, 10.0] {
+        let found = repair_hot_pixels(image.view(), bad.view(), threshold, None).unwrap();
+        assert!(found.iter().zip(&image).filter(|(a, b)| a != b).count() > 20);
+        let expected = repaired(&image, &bad, threshold);
+        assert_image(&found, 1.0e-6, |y, x| expected[[y, x]]);
+    }
+}
+
 fn repaired(image: &Array2<f32>, bad: &Array2<u8>, threshold: f64) -> Array2<f64> {
     let (ny, nx) = image.dim();
     let flat: Vec<f64> = image.iter().map(|&v| f64::from(v)).collect();
