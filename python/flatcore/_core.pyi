@@ -65,11 +65,31 @@ def background_map(cells: NDArray[np.float64], rows: int, columns: int) -> NDArr
 def subtract_background(
     image: NDArray[np.float32],
     unlit: NDArray[np.uint8],
-    scatter: tuple[float, float, float, float] | None,
+    scattered: tuple[float, float, float, float] | None,
     box_size: int,
     passes: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]: ...
-def repair_hot_pixels(image: NDArray[np.float32], bad: NDArray[np.uint8], threshold: float) -> NDArray[np.float32]: ...
+def subtract_background_in_place(
+    image: NDArray[np.float32],
+    unlit: NDArray[np.uint8],
+    scattered: tuple[float, float, float, float] | None,
+    box_size: int,
+    passes: int,
+) -> NDArray[np.float64]: ...
+def repair_hot_pixels(
+    image: NDArray[np.float32], bad: NDArray[np.uint8], threshold: float, bounds: tuple[float, float] | None = None
+) -> NDArray[np.float32]: ...
+def repair_hot_pixels_in_place(
+    image: NDArray[np.float32], bad: NDArray[np.uint8], threshold: float, bounds: tuple[float, float] | None = None
+) -> None: ...
+def pixels_above(
+    image: NDArray[np.float32],
+    limit: float,
+    flip_y: bool,
+    flip_x: bool,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+) -> NDArray[np.int64]: ...
 def effective_readnoise(image: NDArray[np.float32], unlit: NDArray[np.uint8]) -> float: ...
 def straighten(
     image: NDArray[np.float32], linear: Sequence[float], dxmap: NDArray[np.float32], dymap: NDArray[np.float32]

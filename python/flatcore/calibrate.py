@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.images import BackgroundMaps, CalibratedImage, Exposure, Image, Mask
-from flatcore.instrument import Background, Detector, Flip
+from flatcore.instrument import Background, Detector
 from flatcore.settings import CalibrateSettings
 
 
@@ -27,6 +26,7 @@ def calibrate(
     unlit: Mask,
     dark: Image | None = None,
     bad: Mask | None = None,
+    keep_background: bool = True,
 ) -> CalibratedImage:
     """Do every calibration step that the settings ask for, in the order of the recipe.
 
@@ -47,6 +47,9 @@ def calibrate(
         Raw rows by columns [ADU/s], float32; needed where ``settings.dark``.
     bad
         Not 0 where a pixel is bad, in the frame of the result, uint8; needed where ``settings.badpix``.
+    keep_background
+        Keep the images before and after the background is subtracted. Without them the steps work in the place of one
+        image; the result is the same.
 
     Returns
     -------
@@ -78,48 +81,31 @@ def calibrate(
         columns,
         bad,
     )
-    maps = (
-        subtract_background(electrons, unlit, background, settings.background_passes) if settings.background else None
-    )
-    if maps is not None:
+    maps = None
+    if settings.background and keep_background:
+        maps = subtract_background(electrons, unlit, background, settings.background_passes)
         electrons = maps.corrected
+    elif settings.background:
+        passes = settings.background_passes
+        _core.subtract_background_in_place(electrons, unlit, scatter_of(background), background.box, passes)
+    bounds = (low * factor, high * factor) if settings.bounds else None
     if settings.hotpixels:
         known = bad if bad is not None else np.zeros(electrons.shape, np.uint8)
-        electrons = _core.repair_hot_pixels(electrons, known, settings.hot_threshold)
-    if settings.bounds:
-        electrons = _core.apply_bounds(electrons, low * factor, high * factor)
-    saturated = saturated_pixels(image, high, flip, rows, columns)
+        if maps is None:
+            _core.repair_hot_pixels_in_place(electrons, known, settings.hot_threshold, bounds)
+        else:
+            electrons = _core.repair_hot_pixels(electrons, known, settings.hot_threshold, bounds)
+    elif bounds is not None:
+        electrons = _core.apply_bounds(electrons, *bounds)
+    saturated = _core.pixels_above(image, high, flip in ("y", "both"), flip in ("x", "both"), rows, columns)
     return CalibratedImage(electrons, _core.effective_readnoise(electrons, unlit), maps, saturated)
 
 
-def saturated_pixels(
-    image: Image, limit: float, flip: Flip, rows: tuple[int, int], columns: tuple[int, int]
-) -> NDArray[np.int_]:
-    """Find the pixels above a limit, in the frame of the calibrations.
-
-    Parameters
-    ----------
-    image
-        Raw rows by columns.
-    limit
-        In the image's unit.
-    flip
-        Axes reversed.
-    rows, columns
-        Kept after the flip, half-open.
-
-    Returns
-    -------
-    ndarray of int
-        Rows and columns; pixels by 2.
-    """
-    with np.errstate(invalid="ignore"):
-        y, x = np.divmod(np.flatnonzero(image > limit), image.shape[1])
-    y = image.shape[0] - 1 - y if flip in ("y", "both") else y
-    x = image.shape[1] - 1 - x if flip in ("x", "both") else x
-    found = np.stack([y - rows[0], x - columns[0]], axis=1)
-    kept: NDArray[np.int_] = found[((found >= 0) & (found < [rows[1] - rows[0], columns[1] - columns[0]])).all(axis=1)]
-    return kept
+def scatter_of(background: Background) -> tuple[float, float, float, float] | None:
+    """Amplitude and kernel (y, x, range in widths) of the scattered light; None where the profile has none."""
+    if background.scattered_amplitude <= 0:
+        return None
+    return background.scattered_amplitude, background.kernel_y, background.kernel_x, background.kernel_sigma
 
 
 def subtract_background(image: Image, unlit: Mask, background: Background, passes: int = 5) -> BackgroundMaps:
@@ -143,12 +129,6 @@ def subtract_background(image: Image, unlit: Mask, background: Background, passe
     ValueError
         The box is not below the image's size, or the shapes differ.
     """
-    model = (
-        background.scattered_amplitude,
-        background.kernel_y,
-        background.kernel_x,
-        background.kernel_sigma,
-    )
-    scatter = model if background.scattered_amplitude > 0 else None
+    scatter = scatter_of(background)
     corrected, cells = _core.subtract_background(image, unlit, scatter, background.box, passes)
     return BackgroundMaps(image, corrected, cells, scatter)

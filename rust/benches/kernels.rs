@@ -6,7 +6,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput};
 use flatcore::along::{curve_medians, row_medians};
 use flatcore::background::global_background;
-use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
+use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, pixels_above, to_electrons};
 use flatcore::combine::{Method, combine};
 use flatcore::direct::extract_direct;
 use flatcore::extract::extract_orders;
@@ -16,8 +16,9 @@ use flatcore::hotpixels::repair_hot_pixels;
 use flatcore::mapping::Mapping;
 use flatcore::median::running_nan_median;
 use flatcore::orders::{Extraction, Window};
-use flatcore::outliers::{effective_readnoise, slow_part};
+use flatcore::outliers::slow_part;
 use flatcore::pixels::{PixelFile, PixelLayout};
+use flatcore::readnoise::effective_readnoise;
 use flatcore::scattered::{ScatterKernel, scattered_light};
 use flatcore::spread::median_distance;
 use flatcore::straighten::{Linear, straighten};
@@ -126,6 +127,9 @@ fn calibration(criterion: &mut Criterion) {
     group.throughput(pixels(SIDE));
     group.bench_function("to electrons", |b| b.iter(|| to_electrons(frame.view(), &steps).unwrap()));
     group.bench_function("bounds", |b| b.iter(|| apply_bounds(frame.view(), bounds)));
+    group.bench_function("pixels above a limit", |b| {
+        b.iter(|| pixels_above(frame.view(), 2000.0, steps.flip, 0..SIDE, 0..SIDE).unwrap());
+    });
     group.bench_function("effective read noise", |b| b.iter(|| effective_readnoise(values, mask)));
     group.finish();
 }
@@ -152,7 +156,7 @@ fn hot_pixels(criterion: &mut Criterion) {
         let (frame, bad) = (gapped(image(side, side, 1)), Array2::zeros((side, side)));
         group.throughput(pixels(side));
         group.bench_with_input(BenchmarkId::from_parameter(side), &frame, |b, frame| {
-            b.iter(|| repair_hot_pixels(frame.view(), bad.view(), 10.0).unwrap());
+            b.iter(|| repair_hot_pixels(frame.view(), bad.view(), 10.0, None).unwrap());
         });
     }
     group.finish();

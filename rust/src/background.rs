@@ -1,87 +1,13 @@
 //! Background: a smooth global map, measured on the unlit pixels.
 
-use crate::error::{Result, contiguous, require, same_shape};
+use crate::cell_map::CellMap;
+use crate::error::{KernelError, Result, contiguous, require, same_shape};
 use crate::median::median;
-use crate::scattered::ScatteredLight;
-use crate::spline::{mirrored, prefilter, weights};
-use ndarray::{Array2, ArrayView2};
+use crate::scattered::{Scatter, ScatteredLight};
+use crate::selection::{Bracket, Sifted, median_within};
+use crate::tiles::{Tile, unlit_tiles};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
-
-/// A smooth map held as cells, and its quadratic spline over the full image.
-struct CellMap {
-    coefficients: Array2<f64>,
-    shape: (usize, usize),
-}
-
-impl CellMap {
-    fn new(cells: &Array2<f64>, shape: (usize, usize)) -> Self {
-        let mut coefficients = cells.clone();
-        for mut row in coefficients.outer_iter_mut() {
-            filter_lane(&mut row);
-        }
-        for mut column in coefficients.columns_mut() {
-            filter_lane(&mut column);
-        }
-        Self { coefficients, shape }
-    }
-
-    /// Spline coefficients along x of the image row `y`.
-    fn row_coefficients(&self, y: usize) -> Vec<f64> {
-        let size = self.coefficients.nrows();
-        let (middle, weights) = weights(y as f64 / self.shape.0 as f64 * (size as f64 - 1.0));
-        let mut row = vec![0.0; self.coefficients.ncols()];
-        for (k, weight) in weights.iter().enumerate() {
-            let source = self.coefficients.row(mirrored(middle as isize + k as isize - 1, size));
-            for (out, value) in row.iter_mut().zip(source) {
-                *out += weight * value;
-            }
-        }
-        row
-    }
-
-    /// Give every pixel of `image` its place and the map's value there.
-    fn each_row(&self, image: &mut Array2<f32>, set: impl Fn(usize, f32, &mut f32) + Sync) {
-        let taps = self.column_taps();
-        image.outer_iter_mut().into_par_iter().enumerate().for_each(|(y, mut out)| {
-            let row = self.row_coefficients(y);
-            for (x, (out, tap)) in out.iter_mut().zip(&taps).enumerate() {
-                set(y * taps.len() + x, tap_sum(&row, tap) as f32, out);
-            }
-        });
-    }
-
-    /// Indices and weights along x of every column.
-    fn column_taps(&self) -> Vec<([usize; 3], [f64; 3])> {
-        let size = self.coefficients.ncols();
-        (0..self.shape.1)
-            .map(|x| {
-                let (middle, weights) = weights(x as f64 / self.shape.1 as f64 * (size as f64 - 1.0));
-                (std::array::from_fn(|k| mirrored(middle as isize + k as isize - 1, size)), weights)
-            })
-            .collect()
-    }
-}
-
-fn filter_lane(lane: &mut ndarray::ArrayViewMut1<'_, f64>) {
-    let mut values = lane.to_vec();
-    prefilter(&mut values);
-    for (out, value) in lane.iter_mut().zip(values) {
-        *out = value;
-    }
-}
-
-#[inline]
-fn tap_sum(row: &[f64], (places, weights): &([usize; 3], [f64; 3])) -> f64 {
-    weights[0] * row[places[0]] + weights[1] * row[places[1]] + weights[2] * row[places[2]]
-}
-
-/// An unlit pixel: its place and its value.
-#[derive(Clone, Copy)]
-struct Unlit {
-    y: u32,
-    x: u32,
-    value: f32,
-}
 
 /// Global background and its cells.
 #[derive(Debug, Clone)]
@@ -109,28 +35,55 @@ pub fn global_background(
 /// The map of given cells.
 pub fn background_map(cells: &Array2<f64>, shape: (usize, usize)) -> Array2<f32> {
     let mut map = Array2::zeros(shape);
-    CellMap::new(cells, shape).each_row(&mut map, |_, value, out| *out = value);
+    if let Some(out) = map.as_slice_mut() {
+        let cells = CellMap::new(cells, shape);
+        let rows = out.par_chunks_mut(shape.1.max(1)).enumerate();
+        rows.for_each_init(Vec::new, |room, (y, out)| cells.put(y, out, room, |_, value| value));
+    }
     map
 }
 
 /// The image less its global background, which is measured on the image less its scattered light.
 pub fn subtract_background(
     image: ArrayView2<'_, f32>,
-    scattered: Option<&ScatteredLight>,
+    scatter: Option<Scatter>,
     unlit: ArrayView2<'_, u8>,
     box_size: usize,
     passes: usize,
 ) -> Result<GlobalBackground> {
-    let cells = measure_cells(image, scattered, unlit, box_size, passes)?;
-    let pixels = contiguous("image", &image)?;
+    let cells = measure_cells(image, scatter, unlit, box_size, passes)?;
+    let (pixels, columns) = (contiguous("image", &image)?, image.ncols());
     let mut corrected = Array2::zeros(image.dim());
-    CellMap::new(&cells, image.dim()).each_row(&mut corrected, |place, value, out| *out = pixels[place] - value);
+    if let Some(out) = corrected.as_slice_mut() {
+        let map = CellMap::new(&cells, image.dim());
+        let rows = out.par_chunks_mut(columns).zip(pixels.par_chunks(columns)).enumerate();
+        rows.for_each_init(Vec::new, |room, (y, (out, pixels))| {
+            out.copy_from_slice(pixels);
+            map.put(y, out, room, |pixel, value| pixel - value);
+        });
+    }
     Ok(GlobalBackground { map: corrected, cells })
+}
+
+/// As [`subtract_background`], in the place of the image; gives the cells.
+pub fn subtract_background_in_place(
+    mut image: ArrayViewMut2<'_, f32>,
+    scatter: Option<Scatter>,
+    unlit: ArrayView2<'_, u8>,
+    box_size: usize,
+    passes: usize,
+) -> Result<Array2<f64>> {
+    let cells = measure_cells(image.view(), scatter, unlit, box_size, passes)?;
+    let (shape, map) = (image.dim(), CellMap::new(&cells, image.dim()));
+    let pixels = image.as_slice_mut().ok_or(KernelError::Layout("image"))?;
+    let rows = pixels.par_chunks_mut(shape.1).enumerate();
+    rows.for_each_init(Vec::new, |room, (y, row)| map.put(y, row, room, |pixel, value| pixel - value));
+    Ok(cells)
 }
 
 fn measure_cells(
     image: ArrayView2<'_, f32>,
-    scattered: Option<&ScatteredLight>,
+    scatter: Option<Scatter>,
     unlit: ArrayView2<'_, u8>,
     box_size: usize,
     passes: usize,
@@ -138,80 +91,81 @@ fn measure_cells(
     let (ny, nx) = image.dim();
     require(box_size >= 1 && box_size < ny.min(nx), "box", box_size as f64, "at least 1 and below the image's size")?;
     same_shape("unlit", &unlit, (ny, nx))?;
-    let tiles = unlit_tiles(contiguous("image", &image)?, scattered, contiguous("unlit", &unlit)?, nx, box_size);
+    let scattered = scatter.map(|scatter| ScatteredLight::new(image, scatter.amplitude, scatter.kernel)).transpose()?;
+    let tiles =
+        unlit_tiles(contiguous("image", &image)?, scattered.as_ref(), contiguous("unlit", &unlit)?, nx, box_size);
     // Centres lie at box, 2 box, ... below the size: as many as there are tiles of one box, less one.
-    let tile_columns = nx.div_ceil(box_size);
-    let (cell_rows, cell_columns) = (ny.div_ceil(box_size) - 1, tile_columns - 1);
-    let mut cells = Array2::<f64>::zeros((cell_rows, cell_columns));
+    let grid =
+        Grid { tile_columns: nx.div_ceil(box_size), shape: (ny.div_ceil(box_size) - 1, nx.div_ceil(box_size) - 1) };
+    let mut cells = Array2::<f64>::zeros(grid.shape);
     for _ in 0..passes {
-        let map = CellMap::new(&cells, (ny, nx));
-        let taps = map.column_taps();
-        let residuals: Vec<Vec<f64>> = tiles.par_iter().map(|tile| residuals(tile, &map, &taps)).collect();
-        let growth: Vec<f64> = (0..cell_rows * cell_columns)
-            .into_par_iter()
-            .map(|cell| {
-                let corner = cell / cell_columns * tile_columns + cell % cell_columns;
-                let four = [corner, corner + 1, corner + tile_columns, corner + tile_columns + 1];
-                let mut values: Vec<f64> = Vec::with_capacity(four.iter().map(|&t| residuals[t].len()).sum());
-                four.iter().for_each(|&t| values.extend_from_slice(&residuals[t]));
-                let value = median(&mut values);
-                if value.is_finite() { value } else { 0.0 }
-            })
-            .collect();
+        let growth = grid.medians(&tiles, &CellMap::new(&cells, (ny, nx)));
         for (cell, value) in cells.iter_mut().zip(growth) {
-            *cell += value;
+            *cell += if value.is_finite() { value } else { 0.0 };
         }
     }
     Ok(cells)
 }
 
-/// The unlit pixels of every tile of one box, tiles in row-major order; a cell covers two by two tiles.
-fn unlit_tiles(
-    pixels: &[f32],
-    scattered: Option<&ScatteredLight>,
-    unlit: &[u8],
-    columns: usize,
-    box_size: usize,
-) -> Vec<Vec<Unlit>> {
-    let tile_columns = columns.div_ceil(box_size);
-    let strips: Vec<Vec<Vec<Unlit>>> = pixels
-        .par_chunks(columns * box_size)
-        .zip(unlit.par_chunks(columns * box_size))
-        .enumerate()
-        .map(|(strip, (pixels, unlit))| {
-            let mut tiles = vec![Vec::new(); tile_columns];
-            let mut light = vec![0.0; columns];
-            for (row, (pixels, unlit)) in pixels.chunks(columns).zip(unlit.chunks(columns)).enumerate() {
-                let y = strip * box_size + row;
-                if let Some(scattered) = scattered {
-                    scattered.row(y, &mut light);
-                }
-                for (tile, first) in tiles.iter_mut().zip((0..columns).step_by(box_size)) {
-                    for x in first..(first + box_size).min(columns) {
-                        let value = pixels[x] - light[x];
-                        if unlit[x] != 0 && !value.is_nan() {
-                            tile.push(Unlit { y: y as u32, x: x as u32, value });
-                        }
-                    }
-                }
-            }
-            tiles
-        })
-        .collect();
-    strips.into_iter().flatten().collect()
+/// Cells, each over two by two tiles.
+struct Grid {
+    tile_columns: usize,
+    shape: (usize, usize),
 }
 
-/// Values of a tile's unlit pixels less the map; the pixels come row by row.
-fn residuals(tile: &[Unlit], map: &CellMap, taps: &[([usize; 3], [f64; 3])]) -> Vec<f64> {
-    let mut row = (u32::MAX, Vec::new());
-    tile.iter()
-        .map(|pixel| {
-            if row.0 != pixel.y {
-                row = (pixel.y, map.row_coefficients(pixel.y as usize));
-            }
-            f64::from(pixel.value) - tap_sum(&row.1, &taps[pixel.x as usize])
-        })
-        .collect()
+impl Grid {
+    /// Tiles of a cell.
+    fn tiles_of(&self, cell: usize) -> [usize; 4] {
+        let corner = cell / self.shape.1 * self.tile_columns + cell % self.shape.1;
+        [corner, corner + 1, corner + self.tile_columns, corner + self.tile_columns + 1]
+    }
+
+    /// Cells that a tile belongs to.
+    fn cells_of(&self, tile: usize) -> impl Iterator<Item = usize> {
+        let ((rows, columns), (y, x)) = (self.shape, (tile / self.tile_columns, tile % self.tile_columns));
+        let near = |k: usize, size: usize| k.saturating_sub(1)..(k + 1).min(size);
+        near(y, rows).flat_map(move |row| near(x, columns).map(move |column| row * columns + column))
+    }
+
+    /// Medians of the cells' pixels less a map; NaN where there are none.
+    ///
+    /// A sample of the pixels tells between which values a cell's median lies. Every tile is then gone through once for all
+    /// of its cells, and what lies there is kept: no more memory is touched than that takes.
+    fn medians(&self, tiles: &[Tile], map: &CellMap) -> Vec<f64> {
+        let pixels: usize = tiles.iter().map(Tile::len).sum();
+        // A quarter of the root of a cell's number of pixels.
+        let stride = (((4 * pixels / tiles.len()) as f64).sqrt() / 4.0).max(1.0) as usize;
+        let samples: Vec<Vec<f64>> = tiles.par_iter().map(|tile| tile.sampled(map, stride)).collect();
+        let count = self.shape.0 * self.shape.1;
+        let brackets: Vec<Bracket<f64>> = (0..count)
+            .into_par_iter()
+            .map_init(Vec::new, |sample, cell| {
+                sample.clear();
+                self.tiles_of(cell).iter().for_each(|&tile| sample.extend_from_slice(&samples[tile]));
+                Bracket::of(sample, 0.5)
+            })
+            .collect();
+        let sifted: Vec<Sifted<f64>> = (0..tiles.len())
+            .into_par_iter()
+            .map_init(Vec::new, |room, tile| {
+                let bracket = self.cells_of(tile).map(|cell| brackets[cell]).reduce(Bracket::joined);
+                Sifted::of(tiles[tile].residuals(map, room), bracket.unwrap_or(Bracket::ALL))
+            })
+            .collect();
+        (0..count)
+            .into_par_iter()
+            .map_init(Default::default, |(room, residuals), cell| {
+                let four = self.tiles_of(cell);
+                let count = four.iter().map(|&tile| tiles[tile].len()).sum();
+                let found = median_within(&four.map(|tile| &sifted[tile]), brackets[cell], count, room);
+                found.unwrap_or_else(|| {
+                    let mut values = Vec::with_capacity(count);
+                    four.iter().for_each(|&tile| values.extend_from_slice(tiles[tile].residuals(map, residuals)));
+                    median(&mut values)
+                })
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]

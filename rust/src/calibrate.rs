@@ -1,6 +1,8 @@
 //! From the combined raw image to electrons in the frame of the calibrations: one pass over the pixels.
 
 use crate::error::{Result, contiguous, require, same_shape};
+use crate::runs::for_runs;
+use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -19,6 +21,23 @@ impl Bounds {
     #[inline]
     pub fn apply(self, value: f64) -> f64 {
         if value > self.high || value < self.low { f64::NAN } else { value }
+    }
+
+    /// Replace the values outside by NaN.
+    pub(crate) fn clear(self, values: &mut [f32]) {
+        for values in values.chunks_mut(CHUNK) {
+            let outside = |value: f32| (f64::from(value) > self.high) | (f64::from(value) < self.low);
+            // What is not written stays as it is in the memory.
+            if values.iter().fold(false, |any, &value| any | outside(value)) {
+                values.iter_mut().filter(|value| outside(**value)).for_each(|value| *value = f32::NAN);
+            }
+        }
+    }
+}
+
+impl From<(f64, f64)> for Bounds {
+    fn from((low, high): (f64, f64)) -> Self {
+        Self { low, high }
     }
 }
 
@@ -53,9 +72,8 @@ pub struct ToElectrons<'a> {
 /// Bounds, dark, flip, units, crop and bad pixels, in this order.
 pub fn to_electrons(image: ArrayView2<'_, f32>, steps: &ToElectrons<'_>) -> Result<Array2<f32>> {
     let (ny, nx) = image.dim();
-    require(steps.rows.end <= ny, "last row", steps.rows.end as f64, "within the image")?;
-    require(steps.columns.end <= nx, "last column", steps.columns.end as f64, "within the image")?;
-    let shape = (steps.rows.len(), steps.columns.len());
+    let window = Window::new((ny, nx), steps.flip, steps.rows.clone(), steps.columns.clone())?;
+    let shape = (window.rows.len(), window.columns.len());
     let pixels = contiguous("image", &image)?;
     let dark = steps.dark.as_ref().map(|d| same_shape("dark", d, (ny, nx)).and_then(|()| contiguous("dark", d)));
     let dark = dark.transpose()?;
@@ -64,20 +82,114 @@ pub fn to_electrons(image: ArrayView2<'_, f32>, steps: &ToElectrons<'_>) -> Resu
     let mut result = Array2::zeros(shape);
     if let Some(out) = result.as_slice_mut() {
         out.par_chunks_mut(shape.1.max(1)).enumerate().for_each(|(row, out)| {
-            let y = if steps.flip.y { ny - 1 - (row + steps.rows.start) } else { row + steps.rows.start };
-            for (column, out) in out.iter_mut().enumerate() {
-                let x = column + steps.columns.start;
-                let place = y * nx + if steps.flip.x { nx - 1 - x } else { x };
-                let raw = f64::from(pixels[place]);
-                let kept = steps.bounds.map_or(raw, |bounds| bounds.apply(raw));
-                let value = (kept - dark.map_or(0.0, |d| f64::from(d[place]))) * steps.factor;
-                let is_bad = bad.is_some_and(|b| b[row * shape.1 + column] != 0);
-                *out = if is_bad { f32::NAN } else { value as f32 };
+            let places = window.places(row);
+            let (raw, dark) = (&pixels[places.clone()], dark.map(|dark| &dark[places]));
+            widest(Convert { raw, dark, bounds: steps.bounds, factor: steps.factor, reversed: steps.flip.x, out });
+            if let Some(bad) = bad {
+                for_runs(&bad[row * shape.1..][..shape.1], |run| out[run].fill(f32::NAN));
             }
         });
     }
     Ok(result)
 }
+
+/// Part of a raw image, in the frame of the calibrations.
+struct Window {
+    shape: (usize, usize),
+    flip: Flip,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Window {
+    fn new(shape: (usize, usize), flip: Flip, rows: Range<usize>, columns: Range<usize>) -> Result<Self> {
+        require(rows.end <= shape.0, "last row", rows.end as f64, "within the image")?;
+        require(columns.end <= shape.1, "last column", columns.end as f64, "within the image")?;
+        Ok(Self { shape, flip, rows, columns })
+    }
+
+    /// Pixels of the raw image that a row is made of; the last one comes first where the columns are reversed.
+    fn places(&self, row: usize) -> Range<usize> {
+        let ((ny, nx), columns) = (self.shape, &self.columns);
+        let y = if self.flip.y { ny - 1 - (row + self.rows.start) } else { row + self.rows.start };
+        // An empty range may start after its end.
+        let end = columns.start + columns.len();
+        let (first, end) = if self.flip.x { (nx - end, nx - columns.start) } else { (columns.start, end) };
+        y * nx + first..y * nx + end
+    }
+}
+
+/// A row of raw pixels to be made electrons.
+struct Convert<'a> {
+    raw: &'a [f32],
+    dark: Option<&'a [f32]>,
+    bounds: Option<Bounds>,
+    factor: f64,
+    reversed: bool,
+    out: &'a mut [f32],
+}
+
+impl Vectorised for Convert<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { raw, dark, factor, reversed, out, .. } = self;
+        // Without bounds nothing is outside.
+        let bounds = self.bounds.unwrap_or(Bounds { low: f64::NEG_INFINITY, high: f64::INFINITY });
+        if let Some(dark) = dark {
+            for ((out, &raw), &dark) in out.iter_mut().zip(raw).zip(dark) {
+                *out = ((bounds.apply(f64::from(raw)) - f64::from(dark)) * factor) as f32;
+            }
+        } else {
+            for (out, &raw) in out.iter_mut().zip(raw) {
+                *out = (bounds.apply(f64::from(raw)) * factor) as f32;
+            }
+        }
+        if reversed {
+            out.reverse();
+        }
+    }
+}
+
+/// Rows and columns of the pixels above a limit, in the frame of the calibrations and the order of the raw image.
+///
+/// The limit is rounded to the precision of the pixels.
+pub fn pixels_above(
+    image: ArrayView2<'_, f32>,
+    limit: f64,
+    flip: Flip,
+    rows: Range<usize>,
+    columns: Range<usize>,
+) -> Result<Array2<i64>> {
+    let window = Window::new(image.dim(), flip, rows, columns)?;
+    let (pixels, limit) = (contiguous("image", &image)?, limit as f32);
+    let (rows, columns) = (window.rows.len(), window.columns.len());
+    if columns == 0 {
+        return Ok(Array2::zeros((0, 2)));
+    }
+    let found: Vec<Vec<[i64; 2]>> = (0..rows)
+        .into_par_iter()
+        .map(|k| {
+            let row = if flip.y { rows - 1 - k } else { k };
+            let mut found = Vec::new();
+            for (chunk, values) in pixels[window.places(row)].chunks(CHUNK).enumerate() {
+                if !values.iter().fold(false, |any, &value| any | (value > limit)) {
+                    continue;
+                }
+                for (k, _) in values.iter().enumerate().filter(|(_, value)| **value > limit) {
+                    let place = chunk * CHUNK + k;
+                    found.push([row as i64, if flip.x { columns - 1 - place } else { place } as i64]);
+                }
+            }
+            found
+        })
+        .collect();
+    Ok(Array2::from(found.concat()))
+}
+
+/// Pixels that are asked together whether one of them is beyond a limit.
+const CHUNK: usize = 64;
 
 /// The image with NaN outside the bounds.
 pub fn apply_bounds(image: ArrayView2<'_, f32>, bounds: Bounds) -> Array2<f32> {

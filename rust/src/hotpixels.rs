@@ -1,36 +1,50 @@
 //! Detection and repair of hot pixels.
 
-use crate::error::{Result, contiguous, require, same_shape};
+use crate::calibrate::Bounds;
+use crate::error::{KernelError, Result, contiguous, require, same_shape};
 use crate::local_scale::LocalScale;
-use crate::selection::nan_median_of;
+use crate::selection::{Bracket, Sifted, median_within};
 use crate::simd::{Vectorised, widest};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 
-/// Replace bad pixels that have enough good neighbours.
+/// Replace bad pixels that have enough good neighbours, then values outside the bounds by NaN.
 ///
 /// A pixel is bad where it lies more than `threshold` local scales off the smoothed image, where `bad` is not 0, or where
 /// it is not finite. The local scale counts as no less than half its median. The image is smoothed along its flattened,
 /// wrapping rows; neighbours wrap in both axes. With 8 good neighbours a bad pixel becomes twice the mean of the edge
 /// neighbours minus the mean of the corner ones, with 6 or 7 the mean of the good ones; else it stays as it is.
-pub fn repair_hot_pixels(image: ArrayView2<'_, f32>, bad: ArrayView2<'_, u8>, threshold: f64) -> Result<Array2<f32>> {
-    require(threshold > 0.0, "threshold", threshold, "above 0")?;
-    let shape = image.dim();
-    same_shape("bad", &bad, shape)?;
-    let (pixels, bad) = (contiguous("image", &image)?, contiguous("bad", &bad)?);
-    let mut result = Array2::zeros(shape);
-    let columns = shape.1;
-    if let Some(out) = result.as_slice_mut()
-        && !out.is_empty()
-    {
-        // The result serves as the map of the scale first: new memory costs more than what is put into it.
-        let mut marks = vec![GOOD; pixels.len()];
-        let suspects = suspected(pixels, bad, columns, threshold, out, &mut marks);
-        let least = threshold * (nan_median_of(out) / 2.0);
-        acquit(&suspects, least, columns, &mut marks);
-        repair(pixels, &marks, columns, out);
+pub fn repair_hot_pixels(
+    image: ArrayView2<'_, f32>,
+    bad: ArrayView2<'_, u8>,
+    threshold: f64,
+    bounds: Option<Bounds>,
+) -> Result<Array2<f32>> {
+    let pixels = contiguous("image", &image)?;
+    let repairs = found_repairs(image, bad, threshold)?;
+    let (mut result, columns) = (Array2::zeros(image.dim()), image.ncols().max(1));
+    if let Some(out) = result.as_slice_mut() {
+        let rows = out.par_chunks_mut(columns * ROWS).zip(pixels.par_chunks(columns * ROWS)).zip(&repairs);
+        rows.for_each(|((out, pixels), repairs)| {
+            out.copy_from_slice(pixels);
+            write(out, repairs, bounds);
+        });
     }
     Ok(result)
+}
+
+/// As [`repair_hot_pixels`], in the place of the image.
+pub fn repair_hot_pixels_in_place(
+    mut image: ArrayViewMut2<'_, f32>,
+    bad: ArrayView2<'_, u8>,
+    threshold: f64,
+    bounds: Option<Bounds>,
+) -> Result<()> {
+    let repairs = found_repairs(image.view(), bad, threshold)?;
+    let columns = image.ncols().max(1);
+    let pixels = image.as_slice_mut().ok_or(KernelError::Layout("image"))?;
+    pixels.par_chunks_mut(columns * ROWS).zip(&repairs).for_each(|(out, repairs)| write(out, repairs, bounds));
+    Ok(())
 }
 
 /// Rows that a thread works through one after the other; it needs the distances of one more on both sides.
@@ -42,43 +56,129 @@ const BAD: u8 = 1;
 /// Many local scales off the smoothed image; hot if that is far too where the local scale is least.
 const SUSPECT: u8 = 2;
 
-/// A suspect's place in its band, and its distance from the smoothed image.
-type Suspect = (usize, f32);
+/// A place in a band of rows, and a value: a suspect's distance from the smoothed image, or what a bad pixel becomes.
+type Placed = (usize, f32);
 
-/// Mark the pixels and give the local scales, and the suspects of every band.
-fn suspected(
+/// Put new values into a band of rows, and the bounds to it.
+fn write(band: &mut [f32], repairs: &[Placed], bounds: Option<Bounds>) {
+    for &(place, value) in repairs {
+        band[place] = value;
+    }
+    if let Some(bounds) = bounds {
+        bounds.clear(band);
+    }
+}
+
+/// What the bad pixels of every band become, where there are enough good neighbours.
+fn found_repairs(image: ArrayView2<'_, f32>, bad: ArrayView2<'_, u8>, threshold: f64) -> Result<Vec<Vec<Placed>>> {
+    require(threshold > 0.0, "threshold", threshold, "above 0")?;
+    same_shape("bad", &bad, image.dim())?;
+    let (pixels, bad) = (contiguous("image", &image)?, contiguous("bad", &bad)?);
+    let columns = image.ncols();
+    if pixels.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut marks = vec![GOOD; pixels.len()];
+    // A sample tells between which values the median scale lies; where it errs, all scales are looked through.
+    let (bands, median) = [sampled_bracket(pixels, columns), Bracket::ALL]
+        .into_iter()
+        .find_map(|bracket| {
+            let bands = judged(pixels, bad, columns, threshold, bracket, &mut marks);
+            let median = median_scale(&bands, bracket)?;
+            Some((bands, median))
+        })
+        .unwrap_or((Vec::new(), f64::NAN));
+    acquit(&bands, threshold * (median / 2.0), columns, &mut marks);
+    let repairs = marks.par_chunks(columns * ROWS).enumerate().map(|(band, band_marks)| {
+        let mut repairs = Vec::new();
+        for_marked(band_marks, |place, _| {
+            let (row, column) = (band * ROWS + place / columns, place % columns);
+            if let Some(value) = repaired(pixels, &marks, columns, row, column) {
+                repairs.push((place, value));
+            }
+        });
+        repairs
+    });
+    Ok(repairs.collect())
+}
+
+/// Ribbons of columns whose local scales are the sample, and their width; so many scales at their sides are left out.
+const RIBBONS: usize = 6;
+const WIDTH: usize = 32;
+const SIDE: usize = 4;
+
+/// Values between which the median scale lies in all likelihood.
+///
+/// The sample is of all rows: what lies between two of them may be an order, or none.
+fn sampled_bracket(pixels: &[f32], columns: usize) -> Bracket<f32> {
+    let samples = (0..RIBBONS).into_par_iter().map(|k| {
+        let first = ((2 * k + 1) * columns / (2 * RIBBONS)).saturating_sub(WIDTH / 2);
+        let width = WIDTH.min(columns - first);
+        let ribbon: Vec<f32> = pixels.chunks(columns).flat_map(|row| &row[first..first + width]).copied().collect();
+        let mut sample = Vec::new();
+        LocalScale::new(&ribbon, width).for_rows(0..pixels.len() / columns, |row, _, scale| {
+            let inner = scale.iter().skip(SIDE + row % SIDE).step_by(SIDE).take(width / SIDE - 2.min(width / SIDE));
+            sample.extend(inner.copied().filter(|scale| !scale.is_nan()));
+        });
+        sample
+    });
+    let mut sample: Vec<f32> = samples.collect::<Vec<_>>().concat();
+    Bracket::of_alike(&mut sample, 0.5, ALIKE)
+}
+
+/// Neighbours are alike: so many of the sample count as one.
+const ALIKE: f64 = 25.0;
+
+/// A band of rows: its suspects, its local scales sifted, and the number of those that are not NaN.
+struct Band {
+    suspects: Vec<Placed>,
+    scales: Sifted<f32>,
+    count: usize,
+}
+
+/// Median of all scales, or NaN of none; nothing if it is not within the bracket.
+fn median_scale(bands: &[Band], bracket: Bracket<f32>) -> Option<f64> {
+    let count = bands.iter().map(|band| band.count).sum();
+    if count == 0 {
+        return Some(f64::NAN);
+    }
+    let parts: Vec<&Sifted<f32>> = bands.iter().map(|band| &band.scales).collect();
+    median_within(&parts, bracket, count, &mut Sifted::default())
+}
+
+/// Mark the pixels, and judge every band.
+fn judged(
     pixels: &[f32],
     bad: &[u8],
     columns: usize,
     threshold: f64,
-    scales: &mut [f32],
+    bracket: Bracket<f32>,
     marks: &mut [u8],
-) -> Vec<Vec<Suspect>> {
-    let bands = scales.par_chunks_mut(columns * ROWS).zip(marks.par_chunks_mut(columns * ROWS));
-    let found = bands.enumerate().map_init(
+) -> Vec<Band> {
+    let bands = marks.par_chunks_mut(columns * ROWS).enumerate().map_init(
         || LocalScale::new(pixels, columns),
-        |rows, (band, (scales, marks))| {
-            let mut suspects = Vec::new();
+        |rows, (band, marks)| {
+            let mut judged = Band { suspects: Vec::new(), scales: Sifted::default(), count: 0 };
             let first = band * ROWS;
-            rows.for_rows(first..first + scales.len() / columns, |row, distance, scale| {
+            rows.for_rows(first..first + marks.len() / columns, |row, distance, scale| {
                 let (here, there) = (row * columns, (row - first) * columns);
-                scales[there..there + columns].copy_from_slice(scale);
                 let marks = &mut marks[there..there + columns];
                 let (pixels, bad) = (&pixels[here..here + columns], &bad[here..here + columns]);
-                widest(Judge { pixels, bad, distance, scale, threshold, marks });
+                judged.count += widest(Judge { pixels, bad, distance, scale, threshold, marks });
+                widest(Sift { scale, bracket, sifted: &mut judged.scales });
                 for_marked(marks, |x, mark| {
                     if mark == SUSPECT {
-                        suspects.push((there + x, distance[x]));
+                        judged.suspects.push((there + x, distance[x]));
                     }
                 });
             });
-            suspects
+            judged
         },
     );
-    found.collect()
+    bands.collect()
 }
 
-/// A row of pixels to be marked.
+/// A row of pixels to be marked; gives the number of scales that are not NaN.
 struct Judge<'a> {
     pixels: &'a [f32],
     bad: &'a [u8],
@@ -89,40 +189,44 @@ struct Judge<'a> {
 }
 
 impl Vectorised for Judge<'_> {
-    type Output = ();
+    type Output = usize;
 
     #[inline(always)]
-    fn call(self) {
+    fn call(self) -> usize {
         let Self { pixels, bad, distance, scale, threshold, marks } = self;
         for x in 0..marks.len() {
             let suspect = f64::from(distance[x]) > threshold * f64::from(scale[x]);
             let mark = if suspect { SUSPECT } else { GOOD };
             marks[x] = if (bad[x] != 0) | !pixels[x].is_finite() { BAD } else { mark };
         }
+        scale.iter().map(|scale| u32::from(!scale.is_nan())).sum::<u32>() as usize
+    }
+}
+
+/// A row of local scales to be sifted.
+struct Sift<'a> {
+    scale: &'a [f32],
+    bracket: Bracket<f32>,
+    sifted: &'a mut Sifted<f32>,
+}
+
+impl Vectorised for Sift<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.sifted.take(self.scale, self.bracket);
     }
 }
 
 /// Let go the suspects that are no further off the smoothed image than `least`.
-fn acquit(suspects: &[Vec<Suspect>], least: f64, columns: usize, marks: &mut [u8]) {
-    marks.par_chunks_mut(columns * ROWS).zip(suspects).for_each(|(marks, suspects)| {
-        for &(place, distance) in suspects {
+fn acquit(bands: &[Band], least: f64, columns: usize, marks: &mut [u8]) {
+    marks.par_chunks_mut(columns * ROWS).zip(bands).for_each(|(marks, band)| {
+        for &(place, distance) in &band.suspects {
             if f64::from(distance) <= least {
                 marks[place] = GOOD;
             }
         }
-    });
-}
-
-/// The image, repaired where it is marked.
-fn repair(pixels: &[f32], marks: &[u8], columns: usize, out: &mut [f32]) {
-    out.par_chunks_mut(columns).enumerate().for_each(|(row, out)| {
-        let line = row * columns..(row + 1) * columns;
-        out.copy_from_slice(&pixels[line.clone()]);
-        for_marked(&marks[line], |column, _| {
-            if let Some(value) = repaired(pixels, marks, columns, row, column) {
-                out[column] = value;
-            }
-        });
     });
 }
 
@@ -183,17 +287,36 @@ mod tests {
         let mut image = Array2::from_shape_fn((8, 12), |(y, x)| (y as f32) * 0.5 + ((x * 7 + y * 3) % 5) as f32 * 0.1);
         image[[4, 6]] = 1.0e4;
         let bad = Array2::zeros((8, 12));
-        let found = repair_hot_pixels(image.view(), bad.view(), 10.0).unwrap();
+        let found = repair_hot_pixels(image.view(), bad.view(), 10.0, None).unwrap();
         assert!(found[[4, 6]] < 5.0);
         assert_eq!(found[[1, 3]], image[[1, 3]]);
-        assert!(repair_hot_pixels(image.view(), bad.view(), 0.0).is_err());
+        assert!(repair_hot_pixels(image.view(), bad.view(), 0.0, None).is_err());
+    }
+
+    #[test]
+    fn the_sample_brackets_the_median_scale_of_an_even_image_and_not_where_its_ribbons_are_quiet() {
+        let (rows, columns) = (70, 768);
+        let noise = |k: usize| ((k * 7919) % 10_007) as f32;
+        let near_ribbon = |x: usize| (x + 16 + 64) % 128 < 40;
+        for treacherous in [false, true] {
+            let scale = |x: usize| if treacherous && near_ribbon(x) { 1.0e-3 } else { 1.0 };
+            let pixels: Vec<f32> = (0..rows * columns).map(|k| noise(k) * scale(k % columns)).collect();
+            let bad = vec![0; pixels.len()];
+            let median = |bracket| {
+                let mut marks = vec![GOOD; pixels.len()];
+                median_scale(&judged(&pixels, &bad, columns, 10.0, bracket, &mut marks), bracket)
+            };
+            let (sampled, all) = (median(sampled_bracket(&pixels, columns)), median(Bracket::ALL));
+            assert!(all.is_some());
+            assert_eq!(sampled, if treacherous { None } else { all });
+        }
     }
 
     #[test]
     fn too_few_good_neighbours_leave_it_as_it_is() {
         let image = Array2::from_shape_fn((6, 6), |(y, x)| ((y * 5 + x * 3) % 7) as f32);
         let bad = Array2::from_shape_fn((6, 6), |(y, x)| u8::from(y < 3 && x < 3));
-        let found = repair_hot_pixels(image.view(), bad.view(), 1.0e6).unwrap();
+        let found = repair_hot_pixels(image.view(), bad.view(), 1.0e6, None).unwrap();
         assert_eq!(found[[1, 1]], image[[1, 1]]);
         assert_ne!(found[[2, 2]], f32::NAN);
     }

@@ -5,7 +5,7 @@ use crate::median::{nan_median, partition_nan};
 use crate::selection::neighbours;
 
 /// erf(1): the share of a normal distribution within sqrt(2) standard deviations.
-const ERF_1: f64 = 0.842_700_792_949_714_9;
+pub(crate) const ERF_1: f64 = 0.842_700_792_949_714_9;
 
 /// Robust standard deviation: half the distance of the percentiles 100 erf(1) and 100 - 100 erf(1).
 ///
@@ -36,24 +36,21 @@ pub fn quantile(values: &mut [f64], share: f64) -> f64 {
     if values.is_empty() {
         return f64::NAN;
     }
-    let place = share * (values.len() - 1) as f64;
-    let below = place.floor() as usize;
-    let (low, high) = neighbours(values, below);
-    let part = place - below as f64;
-    if part == 0.0 { low } else { low + part * (high - low) }
+    let (rank, part) = rank_of(values.len(), share);
+    let (low, high) = neighbours(values, rank);
+    between_ranks(low, high, part)
 }
 
-/// Effective read noise: robust scatter of the successive differences of the unlit pixels, over sqrt(2).
-pub fn effective_readnoise(pixels: &[f32], unlit: &[u8]) -> f64 {
-    let mut differences = Vec::with_capacity(unlit.iter().filter(|&&u| u != 0).count());
-    let mut before = None;
-    for (&value, _) in pixels.iter().zip(unlit).filter(|&(_, &u)| u != 0) {
-        let value = f64::from(value);
-        if let Some(before) = before.replace(value) {
-            differences.push(value - before);
-        }
-    }
-    robust_sigma(&mut differences) / std::f64::consts::SQRT_2
+/// Rank of a quantile among values, and the part of the way to the next one.
+pub(crate) fn rank_of(count: usize, share: f64) -> (usize, f64) {
+    let place = share * count.saturating_sub(1) as f64;
+    let rank = place.floor();
+    (rank as usize, place - rank)
+}
+
+/// A value a part of the way between two of neighbouring ranks.
+pub(crate) fn between_ranks(low: f64, high: f64, part: f64) -> f64 {
+    if part == 0.0 { low } else { low + part * (high - low) }
 }
 
 /// Where a flat lies off unity by more than `limit` or by more than `sigmas` times `rms`; NaN does not.
@@ -119,11 +116,6 @@ mod tests {
         assert_eq!(quantile(&mut [1.0], 0.9), 1.0);
         assert!(quantile(&mut [], 0.5).is_nan());
         assert!(robust_sigma(&mut [f64::NAN]).is_nan());
-    }
-
-    #[test]
-    fn readnoise_of_a_ramp_is_none() {
-        assert_eq!(effective_readnoise(&[1.0, 2.0, 9.0, 3.0, 4.0], &[1, 1, 0, 1, 1]), 0.0);
     }
 
     #[test]

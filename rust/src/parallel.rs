@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 /// Values that a thread takes at a time.
-const PIECE: usize = 1 << 16;
+pub(crate) const PIECE: usize = 1 << 16;
 
 /// An image made of another, value by value; new memory is first touched by all threads, which takes longer than to fill it.
 pub(crate) fn map(image: ArrayView2<'_, f32>, value: impl Fn(f32) -> f32 + Sync) -> Array2<f32> {

@@ -1,20 +1,22 @@
 //! The Python face: borrow arrays, release the GIL, call a kernel, map the error.
 
 use crate::along::{curve_medians, row_medians};
-use crate::background::{background_map, global_background, subtract_background};
-use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
+use crate::background::{background_map, global_background, subtract_background, subtract_background_in_place};
+use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, pixels_above, to_electrons};
 use crate::combine::{Method, combine};
 use crate::direct::extract_direct;
 use crate::error::KernelError;
 use crate::extract::extract_orders;
 use crate::fitsfile::{Hdu, Values, write_fits};
 use crate::horne::extract_orders_horne;
+use crate::hotpixels::{repair_hot_pixels, repair_hot_pixels_in_place};
 use crate::mapping::Mapping;
 use crate::orders::{Extraction, Spectra, Window};
-use crate::outliers::{box_medians, effective_readnoise, outliers, robust_sigma, slow_part};
+use crate::outliers::{box_medians, outliers, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::profiles::{coarse_shifts, fit_profiles, mean_profiles};
-use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
+use crate::readnoise::effective_readnoise;
+use crate::scattered::{Scatter, ScatterKernel, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
 use crate::spread::median_distance;
 use crate::straighten::{Linear, straighten};
@@ -24,7 +26,8 @@ use crate::unlit::{UnlitRule, unlit_mask};
 use crate::windows::window_planes;
 use ndarray::ArrayView2;
 use numpy::{
-    IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn,
+    IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
+    PyReadonlyArrayDyn, PyReadwriteArray2,
 };
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -237,7 +240,7 @@ fn py_to_electrons<'py>(
     bad: Option<PyReadonlyArray2<'py, u8>>,
 ) -> PyResult<Image<'py>> {
     let steps = ToElectrons {
-        bounds: bounds.map(|(low, high)| Bounds { low, high }),
+        bounds: bounds.map(Bounds::from),
         dark: dark.as_ref().map(|d| d.as_array()),
         flip: Flip { y: flip_y, x: flip_x },
         factor,
@@ -292,33 +295,79 @@ fn py_background_map<'py>(
     compute(py, || background_map(&cells, (rows, columns))).into_pyarray(py)
 }
 
-/// `scatter` is amplitude, kernel y, kernel x and kernel sigma.
+/// Amplitude, kernel y, kernel x and kernel sigma.
+type ScatterNumbers = (f64, f64, f64, f64);
+
+fn scatter((amplitude, y, x, sigma): ScatterNumbers) -> Scatter {
+    Scatter { amplitude, kernel: ScatterKernel { y, x, sigma } }
+}
+
 #[pyfunction(name = "subtract_background")]
 fn py_subtract_background<'py>(
     py: Python<'py>,
     image: PyReadonlyArray2<'py, f32>,
     unlit: PyReadonlyArray2<'py, u8>,
-    scatter: Option<(f64, f64, f64, f64)>,
+    scattered: Option<ScatterNumbers>,
     box_size: usize,
     passes: usize,
 ) -> PyResult<(Image<'py>, Spectrum<'py>)> {
     let (image, unlit) = (image.as_array(), unlit.as_array());
-    let found = compute(py, || {
-        let light = scatter.map(|(a, y, x, sigma)| ScatteredLight::new(image, a, ScatterKernel { y, x, sigma }));
-        subtract_background(image, light.transpose()?.as_ref(), unlit, box_size, passes)
-    })?;
+    let found = compute(py, || subtract_background(image, scattered.map(scatter), unlit, box_size, passes))?;
     Ok((found.map.into_pyarray(py), found.cells.into_pyarray(py)))
 }
 
-#[pyfunction(name = "repair_hot_pixels")]
+#[pyfunction(name = "subtract_background_in_place")]
+fn py_subtract_background_in_place<'py>(
+    py: Python<'py>,
+    mut image: PyReadwriteArray2<'py, f32>,
+    unlit: PyReadonlyArray2<'py, u8>,
+    scattered: Option<ScatterNumbers>,
+    box_size: usize,
+    passes: usize,
+) -> PyResult<Spectrum<'py>> {
+    let (image, unlit) = (image.as_array_mut(), unlit.as_array());
+    let found = compute(py, || subtract_background_in_place(image, scattered.map(scatter), unlit, box_size, passes))?;
+    Ok(found.into_pyarray(py))
+}
+
+#[pyfunction(name = "repair_hot_pixels", signature = (image, bad, threshold, bounds=None))]
 fn py_repair_hot_pixels<'py>(
     py: Python<'py>,
     image: PyReadonlyArray2<'py, f32>,
     bad: PyReadonlyArray2<'py, u8>,
     threshold: f64,
+    bounds: Option<(f64, f64)>,
 ) -> PyResult<Image<'py>> {
-    let (image, bad) = (image.as_array(), bad.as_array());
-    Ok(compute(py, || crate::hotpixels::repair_hot_pixels(image, bad, threshold))?.into_pyarray(py))
+    let (image, bad, bounds) = (image.as_array(), bad.as_array(), bounds.map(Bounds::from));
+    Ok(compute(py, || repair_hot_pixels(image, bad, threshold, bounds))?.into_pyarray(py))
+}
+
+#[pyfunction(name = "repair_hot_pixels_in_place", signature = (image, bad, threshold, bounds=None))]
+fn py_repair_hot_pixels_in_place<'py>(
+    py: Python<'py>,
+    mut image: PyReadwriteArray2<'py, f32>,
+    bad: PyReadonlyArray2<'py, u8>,
+    threshold: f64,
+    bounds: Option<(f64, f64)>,
+) -> PyResult<()> {
+    let (image, bad, bounds) = (image.as_array_mut(), bad.as_array(), bounds.map(Bounds::from));
+    Ok(compute(py, || repair_hot_pixels_in_place(image, bad, threshold, bounds))?)
+}
+
+#[pyfunction(name = "pixels_above")]
+#[allow(clippy::too_many_arguments)]
+fn py_pixels_above<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray2<'py, f32>,
+    limit: f64,
+    flip_y: bool,
+    flip_x: bool,
+    rows: (usize, usize),
+    columns: (usize, usize),
+) -> PyResult<Bound<'py, PyArray2<i64>>> {
+    let (image, flip) = (image.as_array(), Flip { y: flip_y, x: flip_x });
+    let found = compute(py, || pixels_above(image, limit, flip, rows.0..rows.1, columns.0..columns.1))?;
+    Ok(found.into_pyarray(py))
 }
 
 #[pyfunction(name = "effective_readnoise")]
@@ -603,7 +652,10 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_global_background, module)?)?;
     module.add_function(wrap_pyfunction!(py_subtract_background, module)?)?;
     module.add_function(wrap_pyfunction!(py_background_map, module)?)?;
+    module.add_function(wrap_pyfunction!(py_subtract_background_in_place, module)?)?;
     module.add_function(wrap_pyfunction!(py_repair_hot_pixels, module)?)?;
+    module.add_function(wrap_pyfunction!(py_repair_hot_pixels_in_place, module)?)?;
+    module.add_function(wrap_pyfunction!(py_pixels_above, module)?)?;
     module.add_function(wrap_pyfunction!(py_effective_readnoise, module)?)?;
     module.add_function(wrap_pyfunction!(py_straighten, module)?)?;
     module.add_function(wrap_pyfunction!(py_extract_orders, module)?)?;

@@ -3,7 +3,7 @@
 //! Source of the idea: Floyd & Rivest 1975, Commun. ACM 18, 165: a sample tells between which two values a rank lies, and
 //! only the few values in between need to be sorted out.
 
-use crate::median::{Sample, ascending, between, is_nan, nan_median};
+use crate::median::{Sample, ascending, between};
 use crate::parallel::pieces;
 
 /// Up to here a sample does not pay.
@@ -16,7 +16,7 @@ const CHUNK: usize = 64;
 /// The slice may be reordered.
 pub(crate) fn neighbours<T: Sample>(values: &mut [T], rank: usize) -> (T, T) {
     if values.len() > FEW
-        && let Some(found) = by_sample(values, values.len(), rank)
+        && let Some(found) = by_sample(values, rank)
     {
         return found;
     }
@@ -26,31 +26,20 @@ pub(crate) fn neighbours<T: Sample>(values: &mut [T], rank: usize) -> (T, T) {
     (low, high.unwrap_or(low))
 }
 
-/// nan-median of values that stay as they are; NaN of none.
-pub(crate) fn nan_median_of<T: Sample>(values: &[T]) -> f64 {
-    let count = pieces(values, |piece| piece.iter().filter(|v| !is_nan(**v)).count()).into_iter().sum();
-    if count > FEW
-        && let Some((lower, upper)) = by_sample(values, count, (count - 1) / 2)
-    {
-        return if count % 2 == 1 { lower.into() } else { between(lower.into(), upper.into()) };
-    }
-    nan_median(&mut values.to_vec())
+/// As [`neighbours`], if the sample brackets the ranks.
+fn by_sample<T: Sample>(values: &[T], rank: usize) -> Option<(T, T)> {
+    let root = (values.len() as f64).sqrt();
+    let mut sample: Vec<T> = values.iter().copied().step_by((root / 4.0) as usize).collect();
+    let bracket = Bracket::of(&mut sample, rank as f64 / values.len() as f64);
+    let pieces = pieces(values, |piece| Sifted::of(piece, bracket));
+    let below = pieces.iter().map(|piece| piece.below).sum();
+    let mut within: Vec<T> = pieces.into_iter().flat_map(|piece| piece.within).collect();
+    ranked(&mut within, below, values.len(), rank)
 }
 
-/// As [`neighbours`] of the `count` values that are not NaN, if the sample brackets the ranks.
-fn by_sample<T: Sample>(values: &[T], count: usize, rank: usize) -> Option<(T, T)> {
-    let root = (values.len() as f64).sqrt();
-    let mut sample: Vec<T> =
-        values.iter().copied().step_by((root / 4.0) as usize).filter(|value| !is_nan(*value)).collect();
-    sample.sort_unstable_by(ascending);
-    let middle = rank as f64 / count as f64 * sample.len() as f64;
-    // Three standard deviations of a rank in the sample.
-    let gap = 1.5 * (sample.len() as f64).sqrt() + 1.0;
-    let low = if middle < gap { T::LOWEST } else { *sample.get((middle - gap) as usize)? };
-    let high = sample.get((middle + gap) as usize).copied().unwrap_or(T::HIGHEST);
-    let pieces = pieces(values, |piece| sift(piece, low, high));
-    let below = pieces.iter().map(|(below, _)| below).sum();
-    let mut within: Vec<T> = pieces.into_iter().flat_map(|(_, within)| within).collect();
+/// The values of `rank` and the next one of `count` values, of which `below` lie below those `within` a bracket; none if
+/// the ranks are not within.
+pub(crate) fn ranked<T: Sample>(within: &mut [T], below: usize, count: usize, rank: usize) -> Option<(T, T)> {
     let rank = rank.checked_sub(below)?;
     let is_last = below + within.len() == count;
     if rank >= within.len() || (rank + 1 == within.len() && !is_last) {
@@ -62,27 +51,106 @@ fn by_sample<T: Sample>(values: &[T], count: usize, rank: usize) -> Option<(T, T
     Some((found, next.unwrap_or(found)))
 }
 
-/// Number of values below `low`, and those from there up to `high`; NaN is neither.
-fn sift<T: Sample>(values: &[T], low: T, high: T) -> (usize, Vec<T>) {
-    let mut within = Vec::with_capacity(values.len() / 8);
-    let mut below = 0;
-    for chunk in values.chunks(CHUNK) {
-        let (mut kept, mut count) = ([chunk[0]; CHUNK], 0);
-        for &value in chunk {
-            below += usize::from(value < low);
-            // Written whether it is kept or not: no branch to guess.
-            kept[count] = value;
-            count += usize::from((value >= low) & (value <= high));
-        }
-        within.extend_from_slice(&kept[..count]);
+/// Values between which a rank is thought to lie, both included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bracket<T> {
+    pub(crate) low: T,
+    pub(crate) high: T,
+}
+
+impl<T: Sample> Bracket<T> {
+    /// From the lowest value to the highest.
+    pub(crate) const ALL: Self = Self { low: T::LOWEST, high: T::HIGHEST };
+
+    /// Three standard deviations of a rank in a sample on both sides of a share of it; the sample is reordered.
+    pub(crate) fn of(sample: &mut [T], share: f64) -> Self {
+        Self::of_alike(sample, share, 1.0)
     }
-    (below, within)
+
+    /// As [`Self::of`], of a sample of values that are alike in groups of so many.
+    pub(crate) fn of_alike(sample: &mut [T], share: f64, alike: f64) -> Self {
+        let (middle, gap) = (share * sample.len() as f64, 1.5 * (alike * sample.len() as f64).sqrt() + 1.0);
+        let (low, high) = ((middle - gap).floor(), (middle + gap) as usize);
+        let mut nth = |rank: usize| (rank < sample.len()).then(|| *sample.select_nth_unstable_by(rank, ascending).1);
+        Self {
+            low: if low < 0.0 { T::LOWEST } else { nth(low as usize).unwrap_or(T::LOWEST) },
+            high: nth(high).unwrap_or(T::HIGHEST),
+        }
+    }
+
+    /// From the lesser low to the greater high of two.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        Self {
+            low: if other.low < self.low { other.low } else { self.low },
+            high: if other.high > self.high { other.high } else { self.high },
+        }
+    }
+
+    #[inline(always)]
+    fn holds(self, value: T) -> bool {
+        (value >= self.low) & (value <= self.high)
+    }
+}
+
+/// Values sifted by a bracket: the number of those below it, and those within; NaN is neither.
+#[derive(Debug)]
+pub(crate) struct Sifted<T> {
+    pub(crate) below: usize,
+    pub(crate) within: Vec<T>,
+}
+
+impl<T> Default for Sifted<T> {
+    fn default() -> Self {
+        Self { below: 0, within: Vec::new() }
+    }
+}
+
+impl<T: Sample> Sifted<T> {
+    /// Values sifted.
+    pub(crate) fn of(values: &[T], bracket: Bracket<T>) -> Self {
+        let mut sifted = Self { below: 0, within: Vec::with_capacity(values.len() / 8) };
+        sifted.take(values, bracket);
+        sifted
+    }
+
+    /// Sift more values.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, values: &[T], bracket: Bracket<T>) {
+        for chunk in values.chunks(CHUNK) {
+            let (mut kept, mut count) = ([chunk[0]; CHUNK], 0);
+            for &value in chunk {
+                self.below += usize::from(value < bracket.low);
+                // Written whether it is kept or not: no branch to guess.
+                kept[count] = value;
+                count += usize::from(bracket.holds(value));
+            }
+            self.within.extend_from_slice(&kept[..count]);
+        }
+    }
+}
+
+/// Median of `count` values, all of them sifted by brackets that hold this one; none if it is not within.
+pub(crate) fn median_within<T: Sample>(
+    parts: &[&Sifted<T>],
+    bracket: Bracket<T>,
+    count: usize,
+    room: &mut Sifted<T>,
+) -> Option<f64> {
+    room.below = 0;
+    room.within.clear();
+    for part in parts {
+        room.below += part.below;
+        room.take(&part.within, bracket);
+    }
+    let (lower, upper) = ranked(&mut room.within, room.below, count, count.checked_sub(1)? / 2)?;
+    Some(if count % 2 == 1 { lower.into() } else { between(lower.into(), upper.into()) })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::median::nan_median;
 
     #[test]
     fn ranks_are_those_of_sorting() {
@@ -98,11 +166,6 @@ mod tests {
                 let values: Vec<f64> = (0..count).map(case).collect();
                 let mut sorted = values.clone();
                 sorted.sort_unstable_by(f64::total_cmp);
-                let mut gapped = values.clone();
-                gapped.iter_mut().step_by(3).for_each(|v| *v = f64::NAN);
-                let expected = nan_median(&mut gapped.clone());
-                let found = nan_median_of(&gapped);
-                assert!(found == expected || (found.is_nan() && expected.is_nan()), "{count}");
                 for rank in [0, 1, count / 7, count / 2, count.saturating_sub(2), count - 1] {
                     let rank = rank.min(count - 1);
                     let expected = (sorted[rank], sorted[(rank + 1).min(count - 1)]);
@@ -110,5 +173,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_median_within_brackets_is_that_of_all_or_none() {
+        let parts: Vec<Vec<f64>> =
+            (0..4).map(|part| (0..500 + part).map(|i| ((i * 7919 + part * 31) % 1009) as f64).collect()).collect();
+        let mut all = parts.concat();
+        let (count, expected) = (all.len(), nan_median(&mut all));
+        let median = |bracket: Bracket<f64>| {
+            let wider = bracket.joined(Bracket { low: 400.0, high: 450.0 });
+            let sifted: Vec<_> = parts.iter().map(|part| Sifted::of(part, wider)).collect();
+            median_within(&sifted.iter().collect::<Vec<_>>(), bracket, count, &mut Sifted::default())
+        };
+        assert_eq!(median(Bracket::ALL), Some(expected));
+        assert_eq!(median(Bracket { low: expected - 9.0, high: expected + 9.0 }), Some(expected));
+        assert_eq!(median(Bracket { low: expected + 9.0, high: expected + 90.0 }), None);
+        assert_eq!(median(Bracket { low: 0.0, high: expected - 9.0 }), None);
+        assert_eq!(median_within::<f64>(&[], Bracket::ALL, 0, &mut Sifted::default()), None);
+        assert_eq!(Bracket::<f64>::of(&mut [], 0.5), Bracket::ALL);
+        let bracket = Bracket::of(&mut all, 0.5);
+        assert!(bracket.low < expected && expected < bracket.high && bracket != Bracket::ALL);
     }
 }

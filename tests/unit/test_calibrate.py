@@ -221,6 +221,45 @@ class TestBackgroundMaps:
             run(scene, switched(background=True), BACKGROUND.model_copy(update={"box": 70}))
 
 
+class TestWithoutTheBackgroundKept:
+    @pytest.mark.parametrize("switch", [None, "bounds", "background", "hotpixels"])
+    def test_the_result_is_the_same(self, scene, switch):
+        settings = switched(**dict.fromkeys(set(SWITCHES) - {switch}, True))
+        image, dark, calibrations = scene
+        kept, without = (
+            calibrate(
+                image,
+                EXPOSURE,
+                DETECTOR,
+                BACKGROUND,
+                settings,
+                dark=dark,
+                **calibrations["kept"],
+                keep_background=keep,
+            )
+            for keep in (True, False)
+        )
+        assert without.background is None
+        assert (kept.background is None) == (switch == "background")
+        np.testing.assert_array_equal(without.image, kept.image)
+        np.testing.assert_array_equal(without.saturated, kept.saturated)
+        assert without.readnoise_e == kept.readnoise_e
+
+    def test_the_kept_images_are_not_those_of_the_result(self, scene):
+        result, _ = run(scene, switched(**dict.fromkeys(SWITCHES, True)))
+        assert not np.shares_memory(result.image, result.background.corrected)
+        np.testing.assert_array_equal(
+            result.background.corrected, result.background.original - result.background.global_map
+        )
+
+
+def test_saturated_pixels_are_told_in_the_frame_of_the_result(scene):
+    result, _ = run(scene, switched(flip=True, resize=True))
+    # (20, 30) and (5, 11) of the raw image are above the limit, (40, 50) is below the lower one.
+    expected = [[69 - 5 - 4, 95 - 11 - 10], [69 - 20 - 4, 95 - 30 - 10]]
+    np.testing.assert_array_equal(result.saturated, [place for place in expected if place[0] < KEPT[0]])
+
+
 class TestCalibrationsGiven:
     @pytest.mark.parametrize(
         ("missing", "message"),
@@ -259,5 +298,15 @@ def test_the_arrays_given_are_not_changed(scene):
     before = [array.copy() for array in given]
     run(scene, switched(**dict.fromkeys(SWITCHES, True)))
     run(scene, switched())
+    calibrate(
+        image,
+        EXPOSURE,
+        DETECTOR,
+        BACKGROUND,
+        CalibrateSettings(),
+        dark=dark,
+        **calibrations["kept"],
+        keep_background=False,
+    )
     for array, copy in zip(given, before, strict=True):
         np.testing.assert_array_equal(array, copy)

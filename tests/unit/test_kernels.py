@@ -132,6 +132,55 @@ def test_straighten(holes):
     assert np.isnan(found).any()
 
 
+@pytest.mark.parametrize("bounds", [None, (80.0, 140.0)])
+def test_hot_pixels_and_bounds_in_one_go_and_in_place(bounds):
+    image = noisy_image((70, 64), holes=0.02)
+    bad = (np.random.default_rng(3).random(image.shape) < 0.02).astype(np.uint8)
+    expected = _core.repair_hot_pixels(image, bad, 10.0)
+    if bounds is not None:
+        assert calibrate.out_of_bounds_to_nan(expected, *bounds).tobytes() != expected.tobytes()
+        expected = _core.apply_bounds(expected, *bounds)
+    np.testing.assert_array_equal(_core.repair_hot_pixels(image, bad, 10.0, bounds), expected)
+    assert _core.repair_hot_pixels_in_place(image, bad, 10.0, bounds) is None
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("scatter", [None, (47.0, 9.0, 1.0, 3.0)])
+def test_background_subtracted_in_place(scatter):
+    image = noisy_image((90, 80))
+    unlit = (np.random.default_rng(2).random(image.shape) < 0.3).astype(np.uint8)
+    expected, cells = _core.subtract_background(image, unlit, scatter, 16, 3)
+    found = _core.subtract_background_in_place(image, unlit, scatter, 16, 3)
+    np.testing.assert_array_equal(found, cells)
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("work", ["subtract_background", "repair_hot_pixels"])
+def test_what_is_worked_on_in_place_must_be_writable_and_contiguous(work):
+    def run(image, mask):
+        if work == "repair_hot_pixels":
+            _core.repair_hot_pixels_in_place(image, mask, 10.0)
+        else:
+            _core.subtract_background_in_place(image, mask, None, 3, 1)
+
+    read_only = noisy_image((9, 8))
+    read_only.flags.writeable = False
+    with pytest.raises(TypeError):
+        run(read_only, np.zeros((9, 8), np.uint8))
+    with pytest.raises(ValueError, match="contiguous"):
+        run(noisy_image((9, 8))[:, ::2], np.zeros((9, 4), np.uint8))
+
+
+@pytest.mark.parametrize("limit", [100.0, 110.1, 1e9])
+@pytest.mark.parametrize(("flip_y", "flip_x"), [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(("rows", "columns"), [((0, 40), (0, 150)), ((3, 31), (7, 140)), ((5, 5), (2, 9))])
+def test_pixels_above(limit, flip_y, flip_x, rows, columns):
+    image = noisy_image((40, 150), holes=0.1)
+    found = _core.pixels_above(image, limit, flip_y, flip_x, rows, columns)
+    np.testing.assert_array_equal(found, calibrate.pixels_above(image, limit, flip_y, flip_x, rows, columns))
+    assert found.dtype == np.int64 and found.shape[1] == 2
+
+
 @pytest.mark.parametrize("width", [1, 2, 5, 25, 50, 300])
 def test_running_median(width):
     row = np.random.default_rng(4).normal(100, 10, 200)
@@ -284,6 +333,12 @@ def test_results_do_not_depend_on_the_number_of_threads_nor_on_the_instructions(
             _core.scattered_light(image, 10.0, 9.0, 1.0, 3.0),
             *_core.global_background(image, unlit, 32, 5),
             _core.repair_hot_pixels(image, unlit, 10.0),
+            _core.repair_hot_pixels(image, unlit, 10.0, (90.0, 120.0)),
+            _core.to_electrons(image, (90.0, 120.0), image, True, True, 1.7, (3, 120), (5, 140), None),
+            _core.to_electrons(image, None, None, False, True, 1.7, (0, 130), (0, 150), unlit),
+            _core.subtract_background(image, unlit, (10.0, 9.0, 3.0, 3.0), 32, 5)[0],
+            _core.pixels_above(image, 110.0, True, True, (0, 130), (0, 150)),
+            np.array([_core.effective_readnoise(image, unlit)]),
             _core.straighten(image, (0.3, 0.4, 1.001, 0.0, 0.0, 1.0), zeros, zeros),
             *_core.extract_orders(*order, False, (3.0, 1.0), *mapping)[:4],
             *_core.extract_orders(*order, True, (3.0, 1.0), *mapping)[:4],

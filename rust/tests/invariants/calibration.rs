@@ -54,7 +54,58 @@ proptest! {
         threshold in select(vec![0.5, 2.0, 10.0, 1.0e9]), use_bad in any::<bool>()
     ) {
         let bad = if use_bad { bad } else { Array2::zeros(image.dim()) };
-        let found = repair_hot_pixels(image.view(), bad.view(), threshold).unwrap();
+        let found = repair_hot_pixels(image.view(), bad.view(), threshold, None).unwrap();
+        let expected = repaired(&image, &bad, threshold);
+        assert_image(&found, 1.0e-6, |y, x| expected[[y, x]]);
+        let bounds = Bounds { low: 20.0, high: 600.0 };
+        let mut place = image.clone();
+        repair_hot_pixels_in_place(place.view_mut(), bad.view(), threshold, None).unwrap();
+        prop_assert_eq!(bits(&place), bits(&found));
+        let bounded = repair_hot_pixels(image.view(), bad.view(), threshold, Some(bounds)).unwrap();
+        prop_assert_eq!(bits(&bounded), bits(&apply_bounds(found.view(), bounds)));
+        let mut place = image;
+        repair_hot_pixels_in_place(place.view_mut(), bad.view(), threshold, Some(bounds)).unwrap();
+        prop_assert_eq!(bits(&place), bits(&bounded));
+    }
+
+    #[test]
+    fn pixels_above_a_limit_are_those_of_a_plain_loop(
+        image in image(1..=9, 1..=150), (flip_y, flip_x) in any::<(bool, bool)>(),
+        crop in vec(0.0..1.0f64, 4), limit in 0.0..900.0f64
+    ) {
+        let (ny, nx) = image.dim();
+        let span = |a: f64, b: f64, size: usize| {
+            let place = |share: f64| (share * (size + 1) as f64) as usize;
+            place(a.min(b))..place(a.max(b))
+        };
+        let (rows, columns) = (span(crop[0], crop[1], ny), span(crop[2], crop[3], nx));
+        let mut expected = Vec::new();
+        for ((y, x), _) in image.indexed_iter().filter(|(_, value)| **value > limit as f32) {
+            let y = if flip_y { ny - 1 - y } else { y };
+            let x = if flip_x { nx - 1 - x } else { x };
+            if rows.contains(&y) && columns.contains(&x) {
+                expected.push([(y - rows.start) as i64, (x - columns.start) as i64]);
+            }
+        }
+        let flip = Flip { y: flip_y, x: flip_x };
+        let found = pixels_above(image.view(), limit, flip, rows, columns).unwrap();
+        prop_assert_eq!(found, Array2::from(expected));
+        prop_assert!(pixels_above(image.view(), limit, flip, 0..ny + 1, 0..nx).is_err());
+    }
+}
+
+#[test]
+fn hot_pixels_are_those_of_a_double_loop_where_a_sample_of_columns_is_not_like_the_rest() {
+    let quiet = |x: usize| (x + 16 + 64) % 128 < 40;
+    let noise = |y: usize, x: usize| (((y * 768 + x) * 7919) % 10_007) as f32;
+    let image = Array2::from_shape_fn((40, 768), |(y, x)| {
+        let hot = if (x * 31 + y * 17) % 463 == 0 { 3.0e5 } else { 0.0 };
+        hot + noise(y, x) * if quiet(x) { 1.0e-3 } else { 1.0 }
+    });
+    let bad = Array2::zeros(image.dim());
+    for threshold in [2.0, 10.0] {
+        let found = repair_hot_pixels(image.view(), bad.view(), threshold, None).unwrap();
+        assert!(found.iter().zip(&image).filter(|(a, b)| a != b).count() > 20);
         let expected = repaired(&image, &bad, threshold);
         assert_image(&found, 1.0e-6, |y, x| expected[[y, x]]);
     }

@@ -1,20 +1,21 @@
 //! What every family of tests needs.
 
 pub use flatcore::along::{curve_medians, row_medians};
-pub use flatcore::background::{global_background, subtract_background};
-pub use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, to_electrons};
+pub use flatcore::background::{global_background, subtract_background, subtract_background_in_place};
+pub use flatcore::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, pixels_above, to_electrons};
 pub use flatcore::combine::{Method, combine};
 pub use flatcore::direct::extract_direct;
 pub use flatcore::extract::extract_orders;
 pub use flatcore::fitsfile::{Hdu, Values, write_fits};
 pub use flatcore::horne::extract_orders_horne;
-pub use flatcore::hotpixels::repair_hot_pixels;
+pub use flatcore::hotpixels::{repair_hot_pixels, repair_hot_pixels_in_place};
 pub use flatcore::mapping::Mapping;
 pub use flatcore::median::{LANES, MedianNetwork, nan_median, running_nan_median};
 pub use flatcore::orders::{Extraction, Spectra, Window};
-pub use flatcore::outliers::{effective_readnoise, outliers, quantile, robust_sigma, slow_part};
+pub use flatcore::outliers::{outliers, quantile, robust_sigma, slow_part};
 pub use flatcore::pixels::{PixelFile, PixelLayout};
-pub use flatcore::scattered::{ScatterKernel, ScatteredLight, fill_nan, scattered_light};
+pub use flatcore::readnoise::effective_readnoise;
+pub use flatcore::scattered::{Scatter, ScatterKernel, fill_nan, scattered_light};
 pub use flatcore::spline::{mirrored, prefilter, prefilter_image, weights};
 pub use flatcore::spread::median_distance;
 pub use flatcore::straighten::{Linear, straighten};

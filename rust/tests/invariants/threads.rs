@@ -41,7 +41,7 @@ fn every_kernel() -> Vec<u64> {
         fill_nan(image.view()).unwrap(),
         scattered_light(image.view(), 47.0, ScatterKernel { y: 6.0, x: 2.0, sigma: 3.0 }).unwrap(),
         background.map,
-        repair_hot_pixels(image.view(), mask.view(), 10.0).unwrap(),
+        repair_hot_pixels(image.view(), mask.view(), 10.0, None).unwrap(),
         straighten(image.view(), IDENTITY, dxmap.view(), dymap.view()).unwrap(),
         spectra.e2dsll.clone(),
         weighed.e2dsll.clone(),
