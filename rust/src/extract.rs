@@ -3,7 +3,7 @@
 use crate::error::{Result, contiguous, same_shape};
 use crate::mapping::{Mapping, Maps};
 use crate::median::MedianNetwork;
-use crate::orders::{Extraction, Out, Spectra, Window, each_order};
+use crate::orders::{Extraction, Out, Room, Spectra, Window, each_order};
 use crate::simd::{Vectorised, widest};
 use crate::spline::noise_variance;
 use ndarray::ArrayView2;
@@ -55,9 +55,22 @@ pub fn extract_orders(
     how: Extraction,
     mapping: Mapping<'_>,
 ) -> Result<Spectra> {
+    Spectra::filled(windows, image.ncols(), |room| extract_orders_into(image, profile, windows, how, mapping, room))
+}
+
+/// As [`extract_orders`], into room that is there; gives the number of pixels left out, per order.
+pub fn extract_orders_into(
+    image: ArrayView2<'_, f32>,
+    profile: ArrayView2<'_, f32>,
+    windows: &[Window],
+    how: Extraction,
+    mapping: Mapping<'_>,
+    room: Room<'_>,
+) -> Result<Vec<usize>> {
     how.check()?;
     let source = Straight::new(&image, &profile, mapping.of(image.dim())?)?;
-    Ok(each_order(windows, image.ncols(), |window, out| widest(Order { source, window, how, out })).0)
+    let work = |window, out: Out<'_>| widest(Order { source, window, how, out });
+    Ok(each_order(windows, image.ncols(), room, work)?.0)
 }
 
 /// One order's window, and where its spectra go.

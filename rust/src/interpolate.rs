@@ -51,10 +51,6 @@ impl Interpolator {
         }
     }
 
-    fn one_by_one(&self, ys: &[f64; LANES], xs: &[f64; LANES]) -> [f32; LANES] {
-        std::array::from_fn(|lane| self.single(ys[lane], xs[lane]))
-    }
-
     /// The image at one position.
     fn single(&self, y: f64, x: f64) -> f32 {
         let (rows, columns) = self.shape;
@@ -105,65 +101,76 @@ impl Window<'_> {
     /// The image at positions that follow one another along a row; NaN outside the image and on too few valid pixels.
     #[inline(always)]
     pub fn at(&self, ys: &[f64; LANES], xs: &[f64; LANES]) -> [f32; LANES] {
-        let (mut y, mut x) = (Axis::new(ys, 0.0), Axis::new(xs, 1.0));
-        let Some((row, column)) = self.corner(&y, &x) else {
-            return self.image.one_by_one(ys, xs);
+        let (y, x) = (Axis::new(ys, 0.0), Axis::new(xs, 1.0));
+        let ((row, last_row), (column, last_column)) = (y.limits(), x.limits());
+        // One block of 4 rows and columns must hold every lane's samples. A lane whose position is no number has weights
+        // that are none.
+        let near = (last_row - row <= 1.0) & (last_column - column <= 1.0);
+        let Some(start) = self.place(row, column).filter(|_| near) else {
+            return self.one_by_one(ys, xs);
         };
-        let start = (row as usize - 1 - self.first.0) * self.shape.1 + column as usize - 1 - self.first.1;
         let block = Block { start, width: self.shape.1 };
         // Weights of samples that a lane does not use are 0, so that all of these give the same.
-        match (y.align(row), x.align(column)) {
-            (false, false) => self.block_values::<3, 3>(&block, &y, &x),
-            (true, false) => self.block_values::<4, 3>(&block, &y, &x),
-            (false, true) => self.block_values::<3, 4>(&block, &y, &x),
-            (true, true) => self.block_values::<4, 4>(&block, &y, &x),
+        match (last_row > row, last_column > column) {
+            (false, false) => self.block_values(&block, &y.three(), &x.three()),
+            (true, false) => self.block_values(&block, &y.four(row), &x.three()),
+            (false, true) => self.block_values(&block, &y.three(), &x.four(column)),
+            (true, true) => self.block_values(&block, &y.four(row), &x.four(column)),
         }
     }
 
-    /// Middle row and column of the first samples, if a block of 4 rows holds every lane's samples and lies within the
-    /// window; none at the image's edges and where samples lie further apart.
+    /// Where the samples about a middle row and column begin, if the window holds four rows and the columns of all lanes.
     #[inline(always)]
-    fn corner(&self, y: &Axis, x: &Axis) -> Option<(f64, f64)> {
-        let (row, column) = (y.least(), x.least());
-        let mut near = true;
-        for lane in 0..LANES {
-            near &= (y.middle[lane] - row <= 1.0) & (x.middle[lane] - column <= 1.0);
-        }
-        let (first_row, first_column) = (self.first.0 as f64, self.first.1 as f64);
-        let within = row - 1.0 >= first_row
-            && column - 1.0 >= first_column
-            && row + 3.0 <= first_row + self.shape.0 as f64
-            && column + (LANES as f64 + 2.0) <= first_column + self.shape.1 as f64;
-        if near && within { Some((row, column)) } else { None }
+    fn place(&self, row: f64, column: f64) -> Option<usize> {
+        let (row, column) = (row - 1.0 - self.first.0 as f64, column - 1.0 - self.first.1 as f64);
+        let rows = (row >= 0.0) & (row + 4.0 <= self.shape.0 as f64);
+        let columns = (column >= 0.0) & (column + (LANES + 3) as f64 <= self.shape.1 as f64);
+        (rows & columns).then(|| row as usize * self.shape.1 + column as usize)
     }
 
     #[inline(always)]
-    fn block_values<const ROWS: usize, const COLUMNS: usize>(&self, block: &Block, y: &Axis, x: &Axis) -> [f32; LANES] {
-        let values = block.sum::<ROWS, COLUMNS>(self.values, y, x);
-        let weights = match self.validity {
-            Some(validity) => block.sum::<ROWS, COLUMNS>(validity, y, x),
-            None => [1.0; LANES],
-        };
+    fn block_values<const ROWS: usize, const COLUMNS: usize>(
+        &self,
+        block: &Block,
+        y: &Weights<ROWS>,
+        x: &Weights<COLUMNS>,
+    ) -> [f32; LANES] {
+        let values = block.sum(self.values, y, x);
         let mut out = [0.0; LANES];
-        for lane in 0..LANES {
-            let value = (values[lane] / weights[lane]) as f32;
-            out[lane] = if weights[lane] >= LEAST_WEIGHT { value } else { f32::NAN };
+        if let Some(validity) = self.validity {
+            let weights = block.sum(validity, y, x);
+            for lane in 0..LANES {
+                let value = (values[lane] / weights[lane]) as f32;
+                out[lane] = if weights[lane] >= LEAST_WEIGHT { value } else { f32::NAN };
+            }
+        } else {
+            for lane in 0..LANES {
+                out[lane] = values[lane] as f32;
+            }
         }
         out
     }
+
+    #[inline(never)]
+    fn one_by_one(&self, ys: &[f64; LANES], xs: &[f64; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|lane| self.image.single(ys[lane], xs[lane]))
+    }
 }
+
+/// Weights of some samples, for every lane.
+type Weights<const N: usize> = [[f64; LANES]; N];
 
 /// Positions along one axis: the middle one of each lane's three samples, counted from where the lane would have it if
 /// every lane moved on by `step`, and the weights of the three.
 struct Axis {
     middle: [f64; LANES],
-    weights: [[f64; LANES]; 4],
+    weights: Weights<3>,
 }
 
 impl Axis {
     #[inline(always)]
     fn new(positions: &[f64; LANES], step: f64) -> Self {
-        let mut axis = Self { middle: [0.0; LANES], weights: [[0.0; LANES]; 4] };
+        let mut axis = Self { middle: [0.0; LANES], weights: [[0.0; LANES]; 3] };
         for lane in 0..LANES {
             let (middle, [low, centre, high]) = weights(positions[lane]);
             axis.middle[lane] = middle - step * lane as f64;
@@ -174,34 +181,42 @@ impl Axis {
         axis
     }
 
+    /// The least middle and the greatest: halves of the lanes against each other, which vector instructions can do.
     #[inline(always)]
-    fn least(&self) -> f64 {
-        let mut least = self.middle[0];
-        for lane in 1..LANES {
-            least = if self.middle[lane] < least { self.middle[lane] } else { least };
+    fn limits(&self) -> (f64, f64) {
+        let (mut least, mut most) = (self.middle, self.middle);
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                let (a, b) = (least[lane], least[lane + half]);
+                least[lane] = if a < b { a } else { b };
+                let (a, b) = (most[lane], most[lane + half]);
+                most[lane] = if a > b { a } else { b };
+            }
+            half /= 2;
         }
-        least
+        (least[0], most[0])
     }
 
-    /// Let the weights of all lanes belong to the same samples, the second of which is `first`; tells whether a lane is
-    /// one further on, so that there are four.
     #[inline(always)]
-    fn align(&mut self, first: f64) -> bool {
-        let mut differ = false;
+    fn three(&self) -> Weights<3> {
+        self.weights
+    }
+
+    /// Weights that belong to the same four samples for all lanes, the second of which is `first`: a lane begins with that
+    /// or with the next one.
+    #[inline(always)]
+    fn four(&self, first: f64) -> Weights<4> {
+        let [low, centre, high] = &self.weights;
+        let mut four = [[0.0; LANES]; 4];
         for lane in 0..LANES {
-            differ |= self.middle[lane] != first;
+            let on = self.middle[lane] != first;
+            four[0][lane] = if on { 0.0 } else { low[lane] };
+            four[1][lane] = if on { low[lane] } else { centre[lane] };
+            four[2][lane] = if on { centre[lane] } else { high[lane] };
+            four[3][lane] = if on { high[lane] } else { 0.0 };
         }
-        if differ {
-            let [low, centre, high, _] = self.weights;
-            for lane in 0..LANES {
-                let on = self.middle[lane] != first;
-                self.weights[0][lane] = if on { 0.0 } else { low[lane] };
-                self.weights[1][lane] = if on { low[lane] } else { centre[lane] };
-                self.weights[2][lane] = if on { centre[lane] } else { high[lane] };
-                self.weights[3][lane] = if on { high[lane] } else { 0.0 };
-            }
-        }
-        differ
+        four
     }
 }
 
@@ -217,8 +232,8 @@ impl Block {
     fn sum<const ROWS: usize, const COLUMNS: usize>(
         &self,
         coefficients: &[impl Copy + Into<f64>],
-        y: &Axis,
-        x: &Axis,
+        y: &Weights<ROWS>,
+        x: &Weights<COLUMNS>,
     ) -> [f64; LANES] {
         let mut sums = [0.0; LANES];
         for j in 0..ROWS {
@@ -226,11 +241,11 @@ impl Block {
             let mut line = [0.0; LANES];
             for i in 0..COLUMNS {
                 for lane in 0..LANES {
-                    line[lane] += x.weights[i][lane] * samples[i + lane].into();
+                    line[lane] += x[i][lane] * samples[i + lane].into();
                 }
             }
             for lane in 0..LANES {
-                sums[lane] += y.weights[j][lane] * line[lane];
+                sums[lane] += y[j][lane] * line[lane];
             }
         }
         sums

@@ -1,9 +1,9 @@
 //! Straightening: the image at shifted positions, by a quadratic spline in which NaN pixels weigh nothing.
 
-use crate::error::{Result, contiguous, same_shape};
+use crate::error::{KernelError, Result, contiguous, same_shape};
 use crate::interpolate::{Interpolator, LANES, Scratch};
 use crate::simd::{Vectorised, widest};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 
 /// Where an output pixel (y, x) lies in the input: x' = dx + A x + B y + map, y' = dy + C x + D y + map.
@@ -30,21 +30,33 @@ pub fn straighten(
     dxmap: ArrayView2<'_, f32>,
     dymap: ArrayView2<'_, f32>,
 ) -> Result<Array2<f32>> {
+    let mut result = Array2::zeros(image.dim());
+    straighten_into(image, linear, dxmap, dymap, result.view_mut())?;
+    Ok(result)
+}
+
+/// As [`straighten`], into an image of the same shape.
+pub fn straighten_into(
+    image: ArrayView2<'_, f32>,
+    linear: Linear,
+    dxmap: ArrayView2<'_, f32>,
+    dymap: ArrayView2<'_, f32>,
+    mut out: ArrayViewMut2<'_, f32>,
+) -> Result<()> {
     let shape = image.dim();
     same_shape("dxmap", &dxmap, shape)?;
     same_shape("dymap", &dymap, shape)?;
+    same_shape("straight image", &out.view(), shape)?;
     let (dxmap, dymap) = (contiguous("dxmap", &dxmap)?, contiguous("dymap", &dymap)?);
     let image = &Interpolator::new(contiguous("image", &image)?, shape);
     let columns = shape.1.max(1);
-    let mut result = Array2::zeros(shape);
-    if let Some(out) = result.as_slice_mut() {
-        out.par_chunks_mut(columns * ROWS).enumerate().for_each_init(Scratch::default, |scratch, (band, out)| {
-            let first = band * ROWS * columns;
-            let maps = (&dxmap[first..][..out.len()], &dymap[first..][..out.len()]);
-            widest(Band { image, linear, first: band * ROWS, columns, maps, out, scratch });
-        });
-    }
-    Ok(result)
+    let out = out.as_slice_mut().ok_or(KernelError::Layout("straight image"))?;
+    out.par_chunks_mut(columns * ROWS).enumerate().for_each_init(Scratch::default, |scratch, (band, out)| {
+        let first = band * ROWS * columns;
+        let maps = (&dxmap[first..][..out.len()], &dymap[first..][..out.len()]);
+        widest(Band { image, linear, first: band * ROWS, columns, maps, out, scratch });
+    });
+    Ok(())
 }
 
 /// Rows of a band, and columns of its tiles: few enough for their coefficients to stay in a core's cache.
@@ -73,15 +85,17 @@ impl Vectorised for Band<'_> {
         for left in (0..columns).step_by(COLUMNS) {
             let right = (left + COLUMNS).min(columns);
             let place = |row: usize| row * columns + left..row * columns + right;
-            let (mut ys, mut xs) = (Extent::new(), Extent::new());
+            let (mut dxs, mut dys) = (Extent::new(), Extent::new());
             for row in 0..rows {
-                let (y, x) = line.place(linear, (first + row, left), (&maps.0[place(row)], &maps.1[place(row)]));
-                ys.include(y);
-                xs.include(x);
+                dxs.include(&maps.0[place(row)]);
+                dys.include(&maps.1[place(row)]);
             }
-            let window = image.window(ys.limits(), xs.limits(), scratch);
+            let corners = [(first, left), (first, right - 1), (first + rows - 1, left), (first + rows - 1, right - 1)];
+            let (xs, ys) = (corners.map(|(y, x)| linear.x(y, x)), corners.map(|(y, x)| linear.y(y, x)));
+            let window = image.window(dys.around(&ys), dxs.around(&xs), scratch);
+            line.begin(linear, left);
             for row in 0..rows {
-                let (y, x) = line.place(linear, (first + row, left), (&maps.0[place(row)], &maps.1[place(row)]));
+                let (y, x) = line.place(linear, first + row, (&maps.0[place(row)], &maps.1[place(row)]));
                 let out = &mut out[place(row)];
                 for (block, out) in out.chunks_mut(LANES).enumerate() {
                     out.copy_from_slice(&window.at(&y[block], &x[block])[..out.len()]);
@@ -91,30 +105,58 @@ impl Vectorised for Band<'_> {
     }
 }
 
+impl Linear {
+    /// Column in the input, without the map.
+    fn x(&self, row: usize, column: usize) -> f64 {
+        self.dx + self.a * column as f64 + self.b * row as f64
+    }
+
+    /// Row in the input, without the map.
+    fn y(&self, row: usize, column: usize) -> f64 {
+        self.dy + self.c * column as f64 + self.d * row as f64
+    }
+}
+
 /// Positions in the input of a row of a tile of the output; after the last one, it is repeated.
 struct Line {
+    /// What of them is the same in every row.
+    start: [[f64; COLUMNS]; 2],
     y: [[f64; LANES]; COLUMNS / LANES],
     x: [[f64; LANES]; COLUMNS / LANES],
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Self { y: [[0.0; LANES]; COLUMNS / LANES], x: [[0.0; LANES]; COLUMNS / LANES] }
+        let nothing = [[0.0; LANES]; COLUMNS / LANES];
+        Self { start: [[0.0; COLUMNS]; 2], y: nothing, x: nothing }
     }
 }
 
 type Blocks = [[f64; LANES]];
 
 impl Line {
+    /// Begin a tile whose first column is `left`.
     #[inline(always)]
-    fn place(&mut self, linear: Linear, from: (usize, usize), (dx, dy): (&[f32], &[f32])) -> (&Blocks, &Blocks) {
-        let count = dx.len().min(dy.len());
-        let (y, left) = (from.0 as f64, from.1 as f64);
+    fn begin(&mut self, linear: Linear, left: usize) {
+        let [ys, xs] = &mut self.start;
+        for k in 0..COLUMNS {
+            let x = (left + k) as f64;
+            xs[k] = linear.dx + linear.a * x;
+            ys[k] = linear.dy + linear.c * x;
+        }
+    }
+
+    #[inline(always)]
+    fn place(&mut self, linear: Linear, row: usize, (dx, dy): (&[f32], &[f32])) -> (&Blocks, &Blocks) {
+        let count = dx.len().min(dy.len()).min(COLUMNS);
+        let (by, ty) = (linear.b * row as f64, linear.d * row as f64);
+        let [start_y, start_x] = &self.start;
         let (ys, xs) = (self.y.as_flattened_mut(), self.x.as_flattened_mut());
-        for k in 0..count.min(COLUMNS) {
-            let x = left + k as f64;
-            xs[k] = linear.dx + linear.a * x + linear.b * y + f64::from(dx[k]);
-            ys[k] = linear.dy + linear.c * x + linear.d * y + f64::from(dy[k]);
+        for ((x, start), &dx) in xs.iter_mut().zip(start_x).zip(dx) {
+            *x = start + by + f64::from(dx);
+        }
+        for ((y, start), &dy) in ys.iter_mut().zip(start_y).zip(dy) {
+            *y = start + ty + f64::from(dy);
         }
         let blocks = count.div_ceil(LANES);
         let (last_y, last_x) = (ys[count - 1], xs[count - 1]);
@@ -124,33 +166,46 @@ impl Line {
     }
 }
 
-/// Least and greatest position seen; those that are no number do not count.
+/// Least and greatest displacement seen; those that are no number do not count.
 struct Extent {
-    least: [f64; LANES],
-    most: [f64; LANES],
+    least: [f32; 2 * LANES],
+    most: [f32; 2 * LANES],
 }
 
 impl Extent {
     #[inline(always)]
     fn new() -> Self {
-        Self { least: [f64::INFINITY; LANES], most: [f64::NEG_INFINITY; LANES] }
+        Self { least: [f32::INFINITY; 2 * LANES], most: [f32::NEG_INFINITY; 2 * LANES] }
     }
 
     #[inline(always)]
-    fn include(&mut self, positions: &Blocks) {
-        for block in positions {
-            for lane in 0..LANES {
-                let position = block[lane];
-                self.least[lane] = if position < self.least[lane] { position } else { self.least[lane] };
-                self.most[lane] = if position > self.most[lane] { position } else { self.most[lane] };
-            }
+    fn include(&mut self, displacements: &[f32]) {
+        let (whole, rest) = displacements.as_chunks::<{ 2 * LANES }>();
+        for values in whole {
+            self.take(values);
+        }
+        for &value in rest {
+            self.take(&[value; 2 * LANES]);
         }
     }
 
     #[inline(always)]
-    fn limits(&self) -> (f64, f64) {
-        let least = self.least.iter().fold(f64::INFINITY, |least, &v| if v < least { v } else { least });
-        (least, self.most.iter().fold(f64::NEG_INFINITY, |most, &v| if v > most { v } else { most }))
+    fn take(&mut self, values: &[f32; 2 * LANES]) {
+        for lane in 0..2 * LANES {
+            let value = values[lane];
+            self.least[lane] = if value < self.least[lane] { value } else { self.least[lane] };
+            self.most[lane] = if value > self.most[lane] { value } else { self.most[lane] };
+        }
+    }
+
+    /// Limits of positions that are displaced by what was seen.
+    #[inline(always)]
+    fn around(&self, positions: &[f64; 4]) -> (f64, f64) {
+        let (least, most) = (self.least.iter().copied().fold(f32::INFINITY, f32::min), self.most.iter().copied());
+        let most = most.fold(f32::NEG_INFINITY, f32::max);
+        let first = positions.iter().copied().fold(f64::INFINITY, f64::min);
+        let last = positions.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (first + f64::from(least), last + f64::from(most))
     }
 }
 
