@@ -188,8 +188,8 @@ impl Block {
                 parts[lane] = if keeps[lane] > 0.0 { part } else { f32::NAN };
                 marks[lane] = u8::from(keeps[lane] > 0.0);
             }
-            stacked[k * columns + x..][..lanes].copy_from_slice(&parts[..lanes]);
-            kept[k * columns + x..][..lanes].copy_from_slice(&marks[..lanes]);
+            put(&mut stacked[k * columns + x..][..lanes], &parts);
+            put(&mut kept[k * columns + x..][..lanes], &marks);
         }
         flux.copy_from_slice(&fluxes[..flux.len()]);
         variance.copy_from_slice(&self.variances(how, &fluxes, &norms, &scale)[..flux.len()]);
@@ -246,14 +246,30 @@ impl Block {
     }
 }
 
+/// Fill in as many lanes as there is room for.
+#[inline(always)]
+fn put<T: Copy>(out: &mut [T], lanes: &[T; LANES]) {
+    // All but the last columns: a store, where an unknown length takes a call.
+    if let Some(all) = out.first_chunk_mut::<LANES>() {
+        *all = *lanes;
+    } else {
+        out.copy_from_slice(&lanes[..out.len()]);
+    }
+}
+
 /// Neighbouring values from a place on; NaN where there is none.
 #[inline(always)]
 fn lanes_from(values: &[f32], place: Option<usize>, count: usize) -> Lanes {
+    let Some(values) = place.map(|place| &values[place..place + count]) else {
+        return [f64::NAN; LANES];
+    };
+    // All but the last columns: loads of a known length.
+    if let Some(all) = values.first_chunk::<LANES>() {
+        return all.map(f64::from);
+    }
     let mut lanes = [f64::NAN; LANES];
-    if let Some(place) = place {
-        for (lane, &value) in lanes.iter_mut().zip(&values[place..place + count]) {
-            *lane = f64::from(value);
-        }
+    for (lane, &value) in lanes.iter_mut().zip(values) {
+        *lane = f64::from(value);
     }
     lanes
 }

@@ -1,6 +1,6 @@
 //! An image between its pixels, by a quadratic spline in which NaN pixels weigh nothing.
 
-use crate::spline::{mirrored, prefilter_image, weights};
+use crate::spline::{mirrored, prefilter_image_into, weights};
 use crate::validity::{Validity, weighted};
 
 /// Positions that are interpolated together.
@@ -10,16 +10,17 @@ pub const LANES: usize = 8;
 const LEAST_WEIGHT: f64 = 0.5;
 
 /// Spline coefficients of an image and of its validity.
-pub struct Interpolator {
-    values: Vec<f32>,
+pub struct Interpolator<'a> {
+    values: &'a [f32],
     validity: Validity,
     shape: (usize, usize),
 }
 
-impl Interpolator {
-    /// Find the coefficients of an image of rows and columns.
-    pub fn new(pixels: &[f32], shape: (usize, usize)) -> Self {
-        let values = prefilter_image(pixels, shape.1, |value| if value.is_finite() { value } else { 0.0 });
+impl<'a> Interpolator<'a> {
+    /// Find the coefficients of an image of rows and columns; `values` is room for as many.
+    pub fn new(pixels: &[f32], shape: (usize, usize), values: &'a mut [f32]) -> Self {
+        let value = |value: f32| if value.is_finite() { value } else { 0.0 };
+        prefilter_image_into(pixels, shape.1, value, values);
         let validity = Validity::new(pixels, shape);
         Self { values, validity, shape }
     }
@@ -29,7 +30,7 @@ impl Interpolator {
     /// Rows that a slanted line of positions runs through lie far apart in memory: fetched one by one when they are
     /// needed, they cost more than the interpolation.
     #[inline(always)]
-    pub fn window<'a>(&'a self, ys: (f64, f64), xs: (f64, f64), scratch: &'a mut Scratch) -> Window<'a> {
+    pub fn window<'w>(&'w self, ys: (f64, f64), xs: (f64, f64), scratch: &'w mut Scratch) -> Window<'w> {
         let (rows, columns) = self.shape;
         let (rows, columns) = (range(ys, 2, 4, rows), range(xs, 3, LANES + 4, columns));
         scratch.values.clear();
@@ -62,7 +63,7 @@ impl Interpolator {
         let ys = [-1, 0, 1].map(|k| mirrored(row as isize + k, rows));
         let xs = [-1, 0, 1].map(|k| mirrored(column as isize + k, columns));
         let weight = self.validity.at(ys, wy, xs, wx, columns);
-        let value = || (weighted(&self.values, ys, wy, xs, wx, columns) / weight) as f32;
+        let value = || (weighted(self.values, ys, wy, xs, wx, columns) / weight) as f32;
         if weight >= LEAST_WEIGHT { value() } else { f32::NAN }
     }
 }
@@ -90,7 +91,7 @@ impl Scratch {
 
 /// Coefficients of part of an image.
 pub struct Window<'a> {
-    image: &'a Interpolator,
+    image: &'a Interpolator<'a>,
     values: &'a [f32],
     validity: Option<&'a [f64]>,
     first: (usize, usize),

@@ -343,7 +343,10 @@ fn py_straighten<'py>(
     dymap: PyReadonlyArray2<'py, f32>,
 ) -> PyResult<Image<'py>> {
     let (image, dxmap, dymap) = (image.as_array(), dxmap.as_array(), dymap.as_array());
-    filled(py, image.dim(), |out| straighten_into(image, self::linear(linear), dxmap, dymap, out))
+    let scratch = PyArray2::zeros(py, image.dim(), false);
+    let mut scratch = scratch.try_readwrite()?;
+    let scratch = scratch.as_array_mut();
+    filled(py, image.dim(), |out| straighten_into(image, self::linear(linear), dxmap, dymap, out, scratch))
 }
 
 #[pyfunction(name = "extract_orders")]

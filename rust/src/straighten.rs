@@ -30,25 +30,28 @@ pub fn straighten(
     dxmap: ArrayView2<'_, f32>,
     dymap: ArrayView2<'_, f32>,
 ) -> Result<Array2<f32>> {
-    let mut result = Array2::zeros(image.dim());
-    straighten_into(image, linear, dxmap, dymap, result.view_mut())?;
+    let (mut result, mut scratch) = (Array2::zeros(image.dim()), Array2::zeros(image.dim()));
+    straighten_into(image, linear, dxmap, dymap, result.view_mut(), scratch.view_mut())?;
     Ok(result)
 }
 
-/// As [`straighten`], into an image of the same shape.
+/// As [`straighten`], into an image of the same shape; `scratch` is another, for the spline's coefficients.
 pub fn straighten_into(
     image: ArrayView2<'_, f32>,
     linear: Linear,
     dxmap: ArrayView2<'_, f32>,
     dymap: ArrayView2<'_, f32>,
     mut out: ArrayViewMut2<'_, f32>,
+    mut scratch: ArrayViewMut2<'_, f32>,
 ) -> Result<()> {
     let shape = image.dim();
     same_shape("dxmap", &dxmap, shape)?;
     same_shape("dymap", &dymap, shape)?;
     same_shape("straight image", &out.view(), shape)?;
     let (dxmap, dymap) = (contiguous("dxmap", &dxmap)?, contiguous("dymap", &dymap)?);
-    let image = &Interpolator::new(contiguous("image", &image)?, shape);
+    same_shape("scratch image", &scratch.view(), shape)?;
+    let scratch = scratch.as_slice_mut().ok_or(KernelError::Layout("scratch image"))?;
+    let image = &Interpolator::new(contiguous("image", &image)?, shape, scratch);
     let columns = shape.1.max(1);
     let out = out.as_slice_mut().ok_or(KernelError::Layout("straight image"))?;
     out.par_chunks_mut(columns * ROWS).enumerate().for_each_init(Scratch::default, |scratch, (band, out)| {
@@ -65,7 +68,7 @@ const COLUMNS: usize = 128;
 
 /// A band of rows of the output and its displacements.
 struct Band<'a> {
-    image: &'a Interpolator,
+    image: &'a Interpolator<'a>,
     linear: Linear,
     first: usize,
     columns: usize,
@@ -96,9 +99,13 @@ impl Vectorised for Band<'_> {
             line.begin(linear, left);
             for row in 0..rows {
                 let (y, x) = line.place(linear, first + row, (&maps.0[place(row)], &maps.1[place(row)]));
-                let out = &mut out[place(row)];
-                for (block, out) in out.chunks_mut(LANES).enumerate() {
-                    out.copy_from_slice(&window.at(&y[block], &x[block])[..out.len()]);
+                // Blocks are stored whole: an unknown length takes a call.
+                let (whole, rest) = out[place(row)].as_chunks_mut::<LANES>();
+                for ((out, y), x) in whole.iter_mut().zip(y).zip(x) {
+                    *out = window.at(y, x);
+                }
+                if let (false, Some(y), Some(x)) = (rest.is_empty(), y.last(), x.last()) {
+                    rest.copy_from_slice(&window.at(y, x)[..rest.len()]);
                 }
             }
         }
