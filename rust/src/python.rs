@@ -11,7 +11,7 @@ use crate::fitsfile::{Hdu, Values, write_fits};
 use crate::horne::extract_orders_horne_into;
 use crate::mapping::Mapping;
 use crate::orders::{Extraction, Room, Spectra, Window, rows_of};
-use crate::outliers::{box_medians, effective_readnoise, outliers, robust_sigma, slow_part};
+use crate::outliers::{box_medians, effective_readnoise, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::profiles::{coarse_shifts, fit_profiles, mean_profiles};
 use crate::scattered::{ScatterKernel, ScatteredLight, scattered_light};
@@ -84,6 +84,11 @@ fn compute<T: Send>(py: Python<'_>, kernel: impl FnOnce() -> T + Send) -> T {
             None => kernel(),
         }
     })
+}
+
+/// Run a short kernel of one thread without the GIL, and where it is called: to hand it to another thread takes 30 us.
+fn alone<T: Send>(py: Python<'_>, kernel: impl FnOnce() -> T + Send) -> T {
+    py.detach(kernel)
 }
 
 #[pyfunction]
@@ -524,13 +529,13 @@ fn py_fit_profiles<'py>(
 #[pyfunction(name = "running_nan_median")]
 fn py_running_nan_median<'py>(py: Python<'py>, row: PyReadonlyArray1<'py, f64>, width: usize) -> PyResult<Vector<'py>> {
     let row = row.as_array().to_vec();
-    Ok(compute(py, || crate::median::running_nan_median(&row, width))?.into_pyarray(py))
+    Ok(alone(py, || crate::median::running_nan_median(&row, width))?.into_pyarray(py))
 }
 
 #[pyfunction(name = "robust_sigma")]
 fn py_robust_sigma(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> f64 {
     let mut values = values.as_array().to_vec();
-    compute(py, || robust_sigma(&mut values))
+    alone(py, || robust_sigma(&mut values))
 }
 
 #[pyfunction(name = "box_medians")]
@@ -538,22 +543,10 @@ fn py_box_medians<'py>(py: Python<'py>, values: PyReadonlyArray1<'py, f64>, boxe
     Ok(box_medians(&values.as_array().to_vec(), boxes)?.into_pyarray(py))
 }
 
-#[pyfunction(name = "outliers")]
-fn py_outliers<'py>(
-    py: Python<'py>,
-    flat: PyReadonlyArray1<'py, f64>,
-    rms: f64,
-    sigmas: f64,
-    limit: f64,
-) -> Bound<'py, PyArray1<bool>> {
-    let flat = flat.as_array().to_vec();
-    compute(py, || outliers(&flat, rms, sigmas, limit)).into_pyarray(py)
-}
-
 #[pyfunction(name = "slow_part")]
 fn py_slow_part<'py>(py: Python<'py>, flat: PyReadonlyArray1<'py, f64>, width: usize) -> PyResult<Vector<'py>> {
     let flat = flat.as_array().to_vec();
-    Ok(compute(py, || slow_part(&flat, width))?.into_pyarray(py))
+    Ok(alone(py, || slow_part(&flat, width))?.into_pyarray(py))
 }
 
 // A fit calls these three some twenty times for a fraction of a millisecond each: they stay on the caller's thread.
@@ -657,7 +650,6 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
     module.add_function(wrap_pyfunction!(py_box_medians, module)?)?;
-    module.add_function(wrap_pyfunction!(py_outliers, module)?)?;
     module.add_function(wrap_pyfunction!(py_slow_part, module)?)?;
     module.add_function(wrap_pyfunction!(py_sinc2, module)?)?;
     module.add_function(wrap_pyfunction!(py_sinc2_jacobian, module)?)?;
