@@ -10,6 +10,7 @@ pub mod combine;
 pub mod direct;
 mod eights;
 pub mod error;
+mod extent;
 pub mod extract;
 pub mod fitsfile;
 pub mod horne;

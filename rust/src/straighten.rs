@@ -1,6 +1,7 @@
 //! Straightening: the image at shifted positions, by a quadratic spline in which NaN pixels weigh nothing.
 
 use crate::error::{KernelError, Result, contiguous, same_shape};
+use crate::extent::Extent;
 use crate::interpolate::{Interpolator, LANES, Scratch};
 use crate::simd::{Vectorised, widest};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
@@ -95,7 +96,7 @@ impl Vectorised for Band<'_> {
             }
             let corners = [(first, left), (first, right - 1), (first + rows - 1, left), (first + rows - 1, right - 1)];
             let (xs, ys) = (corners.map(|(y, x)| linear.x(y, x)), corners.map(|(y, x)| linear.y(y, x)));
-            let window = image.window(dys.around(&ys), dxs.around(&xs), scratch);
+            let window = image.window(around(&ys, dys.limits()), around(&xs, dxs.limits()), scratch);
             line.begin(linear, left);
             for row in 0..rows {
                 let (y, x) = line.place(linear, first + row, (&maps.0[place(row)], &maps.1[place(row)]));
@@ -110,6 +111,14 @@ impl Vectorised for Band<'_> {
             }
         }
     }
+}
+
+/// Limits of positions that are displaced by something between limits.
+#[inline(always)]
+fn around(positions: &[f64; 4], (least, most): (f32, f32)) -> (f64, f64) {
+    let first = positions.iter().copied().fold(f64::INFINITY, f64::min);
+    let last = positions.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (first + f64::from(least), last + f64::from(most))
 }
 
 impl Linear {
@@ -170,49 +179,6 @@ impl Line {
         ys[count..blocks * LANES].fill(last_y);
         xs[count..blocks * LANES].fill(last_x);
         (&self.y[..blocks], &self.x[..blocks])
-    }
-}
-
-/// Least and greatest displacement seen; those that are no number do not count.
-struct Extent {
-    least: [f32; 2 * LANES],
-    most: [f32; 2 * LANES],
-}
-
-impl Extent {
-    #[inline(always)]
-    fn new() -> Self {
-        Self { least: [f32::INFINITY; 2 * LANES], most: [f32::NEG_INFINITY; 2 * LANES] }
-    }
-
-    #[inline(always)]
-    fn include(&mut self, displacements: &[f32]) {
-        let (whole, rest) = displacements.as_chunks::<{ 2 * LANES }>();
-        for values in whole {
-            self.take(values);
-        }
-        for &value in rest {
-            self.take(&[value; 2 * LANES]);
-        }
-    }
-
-    #[inline(always)]
-    fn take(&mut self, values: &[f32; 2 * LANES]) {
-        for lane in 0..2 * LANES {
-            let value = values[lane];
-            self.least[lane] = if value < self.least[lane] { value } else { self.least[lane] };
-            self.most[lane] = if value > self.most[lane] { value } else { self.most[lane] };
-        }
-    }
-
-    /// Limits of positions that are displaced by what was seen.
-    #[inline(always)]
-    fn around(&self, positions: &[f64; 4]) -> (f64, f64) {
-        let (least, most) = (self.least.iter().copied().fold(f32::INFINITY, f32::min), self.most.iter().copied());
-        let most = most.fold(f32::NEG_INFINITY, f32::max);
-        let first = positions.iter().copied().fold(f64::INFINITY, f64::min);
-        let last = positions.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        (first + f64::from(least), last + f64::from(most))
     }
 }
 
