@@ -107,7 +107,7 @@ impl Window<'_> {
         // One block of 4 rows and columns must hold every lane's samples. A lane whose position is no number has weights
         // that are none.
         let near = (last_row - row <= 1.0) & (last_column - column <= 1.0);
-        let Some(start) = self.place(row, column).filter(|_| near) else {
+        let Some(start) = self.place(row, column, (4, LANES + 3)).filter(|_| near) else {
             return self.one_by_one(ys, xs);
         };
         let block = Block { start, width: self.shape.1 };
@@ -120,12 +120,12 @@ impl Window<'_> {
         }
     }
 
-    /// Where the samples about a middle row and column begin, if the window holds four rows and the columns of all lanes.
+    /// Where the samples about a middle row and column begin, if the window holds so many rows and columns of them.
     #[inline(always)]
-    fn place(&self, row: f64, column: f64) -> Option<usize> {
+    fn place(&self, row: f64, column: f64, (rows, columns): (usize, usize)) -> Option<usize> {
         let (row, column) = (row - 1.0 - self.first.0 as f64, column - 1.0 - self.first.1 as f64);
-        let rows = (row >= 0.0) & (row + 4.0 <= self.shape.0 as f64);
-        let columns = (column >= 0.0) & (column + (LANES + 3) as f64 <= self.shape.1 as f64);
+        let rows = (row >= 0.0) & (row + rows as f64 <= self.shape.0 as f64);
+        let columns = (column >= 0.0) & (column + columns as f64 <= self.shape.1 as f64);
         (rows & columns).then(|| row as usize * self.shape.1 + column as usize)
     }
 
@@ -154,7 +154,23 @@ impl Window<'_> {
 
     #[inline(never)]
     fn one_by_one(&self, ys: &[f64; LANES], xs: &[f64; LANES]) -> [f32; LANES] {
-        std::array::from_fn(|lane| self.image.single(ys[lane], xs[lane]))
+        std::array::from_fn(|lane| {
+            let ((row, y), (column, x)) = (weights(ys[lane]), weights(xs[lane]));
+            // Samples that the window holds are all within the image, and so is what lies between them.
+            match self.place(row, column, (3, 3)) {
+                Some(start) => self.lane(start, y, x),
+                None => self.image.single(ys[lane], xs[lane]),
+            }
+        })
+    }
+
+    /// The image at one position, from where its nine samples begin.
+    fn lane(&self, start: usize, y: [f64; 3], x: [f64; 3]) -> f32 {
+        let (rows, columns) =
+            ([0, 1, 2].map(|k| start / self.shape.1 + k), [0, 1, 2].map(|k| start % self.shape.1 + k));
+        let value = weighted(self.values, rows, y, columns, x, self.shape.1);
+        let weight = self.validity.map_or(1.0, |validity| weighted(validity, rows, y, columns, x, self.shape.1));
+        if weight >= LEAST_WEIGHT { (value / weight) as f32 } else { f32::NAN }
     }
 }
 

@@ -42,6 +42,9 @@ pub fn mirrored(index: isize, size: usize) -> usize {
     if last <= 0 {
         return 0;
     }
+    if (0..=last).contains(&index) {
+        return index as usize;
+    }
     let period = 2 * last;
     let folded = index.rem_euclid(period);
     (if folded > last { period - folded } else { folded }) as usize
