@@ -1,17 +1,13 @@
 //! Optimal extraction of straight orders, with rejection of outlying pixels: the default estimator.
 
 use crate::error::{Result, contiguous, same_shape};
+use crate::lanes::{LANES, Lanes, lanes_from, put};
 use crate::mapping::{Mapping, Maps};
 use crate::median::MedianNetwork;
 use crate::orders::{Extraction, Out, Room, Spectra, Window, each_order};
 use crate::simd::{Vectorised, widest};
 use crate::spline::noise_variance;
 use ndarray::ArrayView2;
-
-/// Columns that are extracted together.
-const LANES: usize = 8;
-
-type Lanes = [f64; LANES];
 
 /// Standard deviation of the median of n absolute values of normal noise, in units of that median and of 1 / sqrt(n).
 pub(crate) const MEDIAN_SCATTER: f64 = 1.166;
@@ -244,34 +240,6 @@ impl Block {
         }
         variances
     }
-}
-
-/// Fill in as many lanes as there is room for.
-#[inline(always)]
-fn put<T: Copy>(out: &mut [T], lanes: &[T; LANES]) {
-    // All but the last columns: a store, where an unknown length takes a call.
-    if let Some(all) = out.first_chunk_mut::<LANES>() {
-        *all = *lanes;
-    } else {
-        out.copy_from_slice(&lanes[..out.len()]);
-    }
-}
-
-/// Neighbouring values from a place on; NaN where there is none.
-#[inline(always)]
-fn lanes_from(values: &[f32], place: Option<usize>, count: usize) -> Lanes {
-    let Some(values) = place.map(|place| &values[place..place + count]) else {
-        return [f64::NAN; LANES];
-    };
-    // All but the last columns: loads of a known length.
-    if let Some(all) = values.first_chunk::<LANES>() {
-        return all.map(f64::from);
-    }
-    let mut lanes = [f64::NAN; LANES];
-    for (lane, &value) in lanes.iter_mut().zip(values) {
-        *lane = f64::from(value);
-    }
-    lanes
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod fitsfile;
 pub mod horne;
 pub mod hotpixels;
 pub mod interpolate;
+mod lanes;
 mod local_scale;
 pub mod mapping;
 pub mod median;

@@ -209,4 +209,34 @@ mod tests {
         assert!((found[[3, 4]] - 2.0).abs() < 1e-6);
         assert!(found[[3, 5]].is_nan());
     }
+
+    #[test]
+    fn room_of_another_shape_is_refused() {
+        let image = Array2::from_elem((6, 7), 2.0f32);
+        let none = Array2::zeros((6, 7));
+        let into = |out: (usize, usize), scratch: (usize, usize)| {
+            let (mut out, mut scratch) = (Array2::zeros(out), Array2::zeros(scratch));
+            let (out, scratch) = (out.view_mut(), scratch.view_mut());
+            straighten_into(image.view(), IDENTITY, none.view(), none.view(), out, scratch)
+        };
+        assert!(into((6, 7), (6, 7)).is_ok());
+        assert!(into((7, 6), (6, 7)).is_err_and(|error| error.to_string().contains("straight image")));
+        assert!(into((6, 7), (6, 8)).is_err_and(|error| error.to_string().contains("scratch image")));
+    }
+
+    #[test]
+    fn positions_far_apart_are_those_of_their_neighbours() {
+        // Rows that jump by ten from column to column: no two lanes share a block, most share a window.
+        let image = Array2::from_shape_fn((120, 90), |(y, x)| 0.01 * (y * y) as f32 + x as f32);
+        let jumps = Array2::from_shape_fn((120, 90), |(y, x)| if y < 30 { 10.0 * (x % 5) as f32 + 0.25 } else { 0.0 });
+        let none = Array2::zeros((120, 90));
+        let found = straighten(image.view(), IDENTITY, none.view(), jumps.view()).unwrap();
+        for jump in 0..5 {
+            let even = Array2::from_elem((120, 90), 10.0 * jump as f32 + 0.25);
+            let expected = straighten(image.view(), IDENTITY, none.view(), even.view()).unwrap();
+            for ((y, x), value) in found.indexed_iter().filter(|((y, x), _)| *y < 30 && x % 5 == jump) {
+                assert_eq!(value.to_bits(), expected[[y, x]].to_bits(), "{y} {x}");
+            }
+        }
+    }
 }

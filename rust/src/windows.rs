@@ -212,4 +212,20 @@ mod tests {
         assert!(found.coverage.row(0).iter().all(|&c| (c - 1.0).abs() < 1e-12));
         assert!(found.coverage.row(1).iter().all(|&c| c == 0.0));
     }
+
+    #[test]
+    fn pieces_of_many_columns_are_marked_as_pixels_one_by_one() {
+        // Wider than a piece; displacements without number lead off the detector.
+        let (rows, columns) = (5, 2 * PIECE + 7);
+        let mut image = Array2::from_elem((rows, columns), 1.0f32);
+        image[[2, PIECE + 3]] = f32::NAN;
+        let (mut dx, dy) = (Array2::zeros((rows, columns)), Array2::zeros((rows, columns)));
+        dx[[1, 9]] = f32::NAN;
+        dx[[3, PIECE]] = columns as f32;
+        let mapping = Mapping { linear: Linear { dx: 2.0, ..IDENTITY }, dxmap: dx.view(), dymap: dy.view() };
+        let found = window_planes(image.view(), image.view(), &[Window { first: 0, count: rows }], mapping).unwrap();
+        let marked = |plane: &Array2<bool>| (0..columns).filter(|&x| plane[[0, x]]).collect::<Vec<_>>();
+        assert_eq!(marked(&found.bad), [PIECE + 3]);
+        assert_eq!(marked(&found.off_detector), [9, PIECE, columns - 2, columns - 1]);
+    }
 }
