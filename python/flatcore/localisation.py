@@ -100,7 +100,7 @@ def move_traces(
 def _fitted(x: NDArray[np.float64], y: NDArray[np.float64], terms: int) -> NDArray[np.float64]:
     """Fit Chebyshev polynomials to the rows of x and y; rows by coefficients.
 
-    By the normal equations, at half the cost of an orthogonal decomposition: where the rows fill the domain, polynomials
+    By the normal equations, at half the cost of an orthogonal decomposition: where rows fill the domain, polynomials
     are so near to orthogonal that nothing is lost.
     """
     products, sums = np.empty((len(x), terms, terms)), np.empty((len(x), terms))
