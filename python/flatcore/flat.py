@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flatcore import _core
 from flatcore.settings import FlatSettings
-from flatcore.spectra import BlazeFit, FiberFlat, FiberSpectra, Reason, Reasons, Rung
+from flatcore.spectra import BlazeFit, FiberFlat, FiberSpectra, Reason, Reasons, Rung, Spectra
 
 
 def make_flat(
@@ -38,33 +38,32 @@ def make_flat(
     """
     blaze = np.stack([fit.blaze for fit in fits])
     blaze_error = np.stack([fit.blaze_error for fit in fits])
+    low, nothing = np.stack([fit.low for fit in fits]), np.isnan(blaze)
     reasons = _window_reasons(spectra)
     if saturated is not None:
-        reasons[saturated] |= np.int16(Reason.SATURATED)
-    e2ds = np.where(np.isnan(blaze), np.nan, spectra.e2ds)
+        reasons |= _marked(saturated, Reason.SATURATED)
+    reasons |= _marked(low, Reason.LOW_BLAZE)
+    reasons |= _marked(nothing & ~low, Reason.NO_BLAZE)
+    e2ds = np.where(nothing, np.nan, spectra.e2ds)
     flat = e2ds / blaze
-    rms_before, rms = np.full(len(fits), np.nan), np.full(len(fits), np.nan)
     for i, fit in enumerate(fits):
-        reasons[i] |= np.where(fit.low, np.int16(Reason.LOW_BLAZE), np.int16(0))
-        reasons[i, np.isnan(fit.blaze) & ~fit.low] |= np.int16(Reason.NO_BLAZE)
         # What says how an order's blaze was come by stands on all its columns.
         if fit.helped:
             reasons[i] |= np.int16(Reason.PREDICTED)
         elif fit.rung is Rung.SPLINE:
             reasons[i] |= np.int16(Reason.SPLINE)
-        rms_before[i] = _core.robust_sigma(flat[i, fit.fitted])
-        for reason, sigmas, limit in (
-            (Reason.OUTLIER_SIGMA, settings.sigma_cut, np.inf),
-            (Reason.OUTLIER_LIMIT, np.inf, settings.limit),
-        ):
-            reasons[i, _core.outliers(flat[i], rms_before[i], sigmas, limit)] |= np.int16(reason)
-    masked = (reasons & np.int16(Reason.OUTLIER_SIGMA | Reason.OUTLIER_LIMIT)) != 0
+    rms_before = _scatter(flat, fits)
+    distance = np.abs(flat - 1.0)
+    beyond_sigma, beyond_limit = distance > settings.sigma_cut * rms_before[:, np.newaxis], distance > settings.limit
+    reasons |= _marked(beyond_sigma, Reason.OUTLIER_SIGMA)
+    reasons |= _marked(beyond_limit, Reason.OUTLIER_LIMIT)
+    masked = beyond_sigma | beyond_limit
     for plane in (flat, blaze, e2ds, blaze_error):
         plane[masked] = np.nan
     flat_error = spectra.e2ds_error / blaze
-    for i, fit in enumerate(fits):
-        rms[i] = _core.robust_sigma(flat[i, fit.fitted])
-        if settings.divide_slow_part:
+    rms = _scatter(flat, fits)
+    if settings.divide_slow_part:
+        for i in range(len(fits)):
             slow = _core.slow_part(flat[i], settings.slow_width)
             flat[i] /= slow
             flat_error[i] /= slow
@@ -82,11 +81,20 @@ def make_flat(
     )
 
 
+def _scatter(flat: Spectra, fits: Sequence[BlazeFit]) -> NDArray[np.float64]:
+    """Robust scatter of each order's flat over its fitted pixels."""
+    return np.array([_core.robust_sigma(row[fit.fitted]) for row, fit in zip(flat, fits, strict=True)])
+
+
 def _window_reasons(spectra: FiberSpectra) -> Reasons:
     """Say what the pixels of each column's window lack."""
-    reasons = np.zeros(spectra.e2ds.shape, np.int16)
-    reasons[spectra.off_detector] |= np.int16(Reason.OFF_DETECTOR)
-    reasons[spectra.bad] |= np.int16(Reason.BAD_PIXEL)
-    reasons[spectra.outlying] |= np.int16(Reason.REJECTED)
-    reasons[np.isnan(spectra.e2ds)] |= np.int16(Reason.NO_DATA)
+    reasons = _marked(spectra.off_detector, Reason.OFF_DETECTOR)
+    reasons |= _marked(spectra.bad, Reason.BAD_PIXEL)
+    reasons |= _marked(spectra.outlying, Reason.REJECTED)
+    reasons |= _marked(np.isnan(spectra.e2ds), Reason.NO_DATA)
     return reasons
+
+
+def _marked(where: NDArray[np.bool_], reason: Reason) -> Reasons:
+    """Give a reason's bit where something holds, 0 elsewhere."""
+    return np.multiply(where, np.int16(reason), dtype=np.int16)

@@ -37,8 +37,13 @@ pub fn extract_direct(
     same_shape("profile", &profile, shape)?;
     let maps = mapping.of(shape)?;
     let (pixels, profile) = (contiguous("image", &image)?, contiguous("profile", &profile)?);
-    let (spectra, marks) =
-        each_order(windows, shape.1, |window, out| Shares::new(maps, window).extract(pixels, profile, how, out));
+    let work = |window, out: Out<'_>| Shares::new(maps, window).extract(pixels, profile, how, out);
+    let mut marks = Vec::new();
+    let spectra = Spectra::filled(windows, shape.1, |room| {
+        let (rejected, found) = each_order(windows, shape.1, room, work)?;
+        marks = found;
+        Ok(rejected)
+    })?;
     let bad = Array2::from_shape_fn((windows.len(), shape.1), |(order, x)| marks[order][x]);
     Ok(DirectSpectra { spectra, bad })
 }
@@ -113,7 +118,8 @@ impl<'a> Shares<'a> {
     }
 
     /// Fill in the spectra, and tell the columns with a pixel that has no value.
-    fn extract(&self, pixels: &[f32], profile: &[f32], how: Extraction, out: Out<'_>) -> Vec<bool> {
+    fn extract(&self, pixels: &[f32], profile: &[f32], how: Extraction, mut out: Out<'_>) -> Vec<bool> {
+        out.clear();
         let mut bad = vec![false; self.columns];
         let mut column = Column::default();
         let seen = self.seen_rows();

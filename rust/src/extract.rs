@@ -1,17 +1,13 @@
 //! Optimal extraction of straight orders, with rejection of outlying pixels: the default estimator.
 
 use crate::error::{Result, contiguous, same_shape};
+use crate::lanes::{LANES, Lanes, lanes_from, put};
 use crate::mapping::{Mapping, Maps};
 use crate::median::MedianNetwork;
-use crate::orders::{Extraction, Out, Spectra, Window, each_order};
+use crate::orders::{Extraction, Out, Room, Spectra, Window, each_order};
 use crate::simd::{Vectorised, widest};
 use crate::spline::noise_variance;
 use ndarray::ArrayView2;
-
-/// Columns that are extracted together.
-const LANES: usize = 8;
-
-type Lanes = [f64; LANES];
 
 /// Standard deviation of the median of n absolute values of normal noise, in units of that median and of 1 / sqrt(n).
 pub(crate) const MEDIAN_SCATTER: f64 = 1.166;
@@ -55,9 +51,22 @@ pub fn extract_orders(
     how: Extraction,
     mapping: Mapping<'_>,
 ) -> Result<Spectra> {
+    Spectra::filled(windows, image.ncols(), |room| extract_orders_into(image, profile, windows, how, mapping, room))
+}
+
+/// As [`extract_orders`], into room that is there; gives the number of pixels left out, per order.
+pub fn extract_orders_into(
+    image: ArrayView2<'_, f32>,
+    profile: ArrayView2<'_, f32>,
+    windows: &[Window],
+    how: Extraction,
+    mapping: Mapping<'_>,
+    room: Room<'_>,
+) -> Result<Vec<usize>> {
     how.check()?;
     let source = Straight::new(&image, &profile, mapping.of(image.dim())?)?;
-    Ok(each_order(windows, image.ncols(), |window, out| widest(Order { source, window, how, out })).0)
+    let work = |window, out: Out<'_>| widest(Order { source, window, how, out });
+    Ok(each_order(windows, image.ncols(), room, work)?.0)
 }
 
 /// One order's window, and where its spectra go.
@@ -175,8 +184,8 @@ impl Block {
                 parts[lane] = if keeps[lane] > 0.0 { part } else { f32::NAN };
                 marks[lane] = u8::from(keeps[lane] > 0.0);
             }
-            stacked[k * columns + x..][..lanes].copy_from_slice(&parts[..lanes]);
-            kept[k * columns + x..][..lanes].copy_from_slice(&marks[..lanes]);
+            put(&mut stacked[k * columns + x..][..lanes], &parts);
+            put(&mut kept[k * columns + x..][..lanes], &marks);
         }
         flux.copy_from_slice(&fluxes[..flux.len()]);
         variance.copy_from_slice(&self.variances(how, &fluxes, &norms, &scale)[..flux.len()]);
@@ -231,18 +240,6 @@ impl Block {
         }
         variances
     }
-}
-
-/// Neighbouring values from a place on; NaN where there is none.
-#[inline(always)]
-fn lanes_from(values: &[f32], place: Option<usize>, count: usize) -> Lanes {
-    let mut lanes = [f64::NAN; LANES];
-    if let Some(place) = place {
-        for (lane, &value) in lanes.iter_mut().zip(&values[place..place + count]) {
-            *lane = f64::from(value);
-        }
-    }
-    lanes
 }
 
 #[cfg(test)]

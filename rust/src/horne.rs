@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::extract::{LEAST_VALID, MEDIAN_SCATTER, Straight};
 use crate::mapping::Mapping;
 use crate::median::nan_median;
-use crate::orders::{Extraction, Out, Spectra, Window, each_order};
+use crate::orders::{Extraction, Out, Room, Spectra, Window, each_order};
 use crate::spline::noise_variance;
 use ndarray::ArrayView2;
 
@@ -185,12 +185,28 @@ pub fn extract_orders_horne(
     how: Extraction,
     mapping: Mapping<'_>,
 ) -> Result<Spectra> {
-    how.check()?;
-    let source = Straight::new(&image, &profile, mapping.of(image.dim())?)?;
-    Ok(each_order(windows, image.ncols(), |window, out| extract_order(source, window, how, out)).0)
+    Spectra::filled(windows, image.ncols(), |room| {
+        extract_orders_horne_into(image, profile, windows, how, mapping, room)
+    })
 }
 
-fn extract_order(source: Straight<'_>, window: Window, how: Extraction, out: Out<'_>) {
+/// As [`extract_orders_horne`], into room that is there; gives the number of pixels left out, per order.
+pub fn extract_orders_horne_into(
+    image: ArrayView2<'_, f32>,
+    profile: ArrayView2<'_, f32>,
+    windows: &[Window],
+    how: Extraction,
+    mapping: Mapping<'_>,
+    room: Room<'_>,
+) -> Result<Vec<usize>> {
+    how.check()?;
+    let source = Straight::new(&image, &profile, mapping.of(image.dim())?)?;
+    let work = |window, out: Out<'_>| extract_order(source, window, how, out);
+    Ok(each_order(windows, image.ncols(), room, work)?.0)
+}
+
+fn extract_order(source: Straight<'_>, window: Window, how: Extraction, mut out: Out<'_>) {
+    out.clear();
     let (rows, columns) = source.maps.shape;
     let mut column = Column::default();
     for x in 0..columns {

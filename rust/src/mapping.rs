@@ -1,6 +1,7 @@
 //! From a straight image to the detector, and back.
 
 use crate::error::{Result, contiguous, same_shape};
+use crate::extent::Extent;
 use crate::straighten::Linear;
 use ndarray::ArrayView2;
 
@@ -65,6 +66,23 @@ impl Maps<'_> {
         let (source_y, source_x) = (self.row(row, x, dy.into()), self.column(row, x, dx.into()));
         let (last_y, last_x) = (self.shape.0 as f64 - 1.0, self.shape.1 as f64 - 1.0);
         (source_x >= 0.0) & (source_x <= last_x) & (source_y >= 0.0) & (source_y <= last_y)
+    }
+
+    /// Whether all of neighbouring straight pixels of a row, from column `first` on, lie within the detector image.
+    ///
+    /// Displacements between limits lead to positions between limits: sums are rounded in the order of what is added.
+    #[inline(always)]
+    pub fn all_within(&self, row: usize, first: usize, (dx, dy): (&[f32], &[f32])) -> bool {
+        if !dx.iter().zip(dy).fold(true, |all, (dx, dy)| all & dx.is_finite() & dy.is_finite()) {
+            return false;
+        }
+        let (mut dxs, mut dys) = (Extent::new(), Extent::new());
+        dxs.include(dx);
+        dys.include(dy);
+        let (dxs, dys) = (dxs.limits(), dys.limits());
+        [first, first + dx.len().saturating_sub(1)]
+            .iter()
+            .all(|&x| self.within(row, x, (dxs.0, dys.0)) && self.within(row, x, (dxs.1, dys.1)))
     }
 
     /// Whether a straight pixel lies within the detector image.

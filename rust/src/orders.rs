@@ -1,7 +1,7 @@
 //! What every way of extracting shares: windows, noise, spectra, and work order by order.
 
-use crate::error::{Result, require};
-use ndarray::Array2;
+use crate::error::{KernelError, Result, require, same_shape};
+use ndarray::{Array2, ArrayViewMut2};
 use rayon::prelude::*;
 
 /// Rows of one order's window; they may lie off the detector.
@@ -54,7 +54,46 @@ pub struct Spectra {
     pub rejected: Vec<usize>,
 }
 
-/// Where the spectra of one order go: flux and variance by columns, shares and kept pixels by rows and columns.
+/// Where the spectra of all orders go: as [`Spectra`], filled anew.
+pub struct Room<'a> {
+    /// Orders by columns.
+    pub e2ds: ArrayViewMut2<'a, f64>,
+    /// Orders by columns.
+    pub variance: ArrayViewMut2<'a, f64>,
+    /// All windows' rows by columns.
+    pub e2dsll: ArrayViewMut2<'a, f32>,
+    /// All windows' rows by columns.
+    pub e2dscc: ArrayViewMut2<'a, u8>,
+}
+
+impl Spectra {
+    /// Spectra in memory of their own; `fill` tells the number of pixels left out, per order.
+    pub(crate) fn filled(
+        windows: &[Window],
+        columns: usize,
+        fill: impl FnOnce(Room<'_>) -> Result<Vec<usize>>,
+    ) -> Result<Self> {
+        let (orders, rows) = (windows.len(), rows_of(windows));
+        let (mut e2ds, mut variance) = (Array2::zeros((orders, columns)), Array2::zeros((orders, columns)));
+        let (mut e2dsll, mut e2dscc) = (Array2::zeros((rows, columns)), Array2::zeros((rows, columns)));
+        let room = Room {
+            e2ds: e2ds.view_mut(),
+            variance: variance.view_mut(),
+            e2dsll: e2dsll.view_mut(),
+            e2dscc: e2dscc.view_mut(),
+        };
+        let rejected = fill(room)?;
+        Ok(Self { e2ds, variance, e2dsll, e2dscc, rejected })
+    }
+}
+
+/// Rows of all windows.
+pub fn rows_of(windows: &[Window]) -> usize {
+    windows.iter().map(|window| window.count).sum()
+}
+
+/// Where the spectra of one order go: flux and variance by columns, shares and kept pixels by rows and columns. They may
+/// hold anything.
 pub(crate) struct Out<'a> {
     pub e2ds: &'a mut [f64],
     pub variance: &'a mut [f64],
@@ -62,38 +101,44 @@ pub(crate) struct Out<'a> {
     pub kept: &'a mut [u8],
 }
 
-/// Extract every order by itself; gives also what the work tells of each.
+impl Out<'_> {
+    /// Let no pixel be kept.
+    pub fn clear(&mut self) {
+        self.stacked.fill(f32::NAN);
+        self.kept.fill(0);
+    }
+}
+
+/// Extract every order by itself; gives the pixels left out, per order, and what the work tells of each.
 pub(crate) fn each_order<T: Send>(
     windows: &[Window],
     columns: usize,
+    mut room: Room<'_>,
     work: impl Fn(Window, Out<'_>) -> T + Sync,
-) -> (Spectra, Vec<T>) {
-    let total: usize = windows.iter().map(|w| w.count).sum();
-    let mut e2ds = Array2::from_elem((windows.len(), columns), f64::NAN);
-    let mut variance = e2ds.clone();
-    let mut e2dsll = Array2::from_elem((total, columns), f32::NAN);
-    let mut e2dscc = Array2::zeros((total, columns));
-    let mut told = Vec::new();
-    if let (Some(e2ds), Some(variance), Some(mut stacked), Some(mut kept)) =
-        (e2ds.as_slice_mut(), variance.as_slice_mut(), e2dsll.as_slice_mut(), e2dscc.as_slice_mut())
-    {
-        let mut orders = Vec::with_capacity(windows.len());
-        for &window in windows {
-            let (head, tail) = stacked.split_at_mut(window.count * columns);
-            let (kept_head, kept_tail) = kept.split_at_mut(window.count * columns);
-            orders.push((window, head, kept_head));
-            (stacked, kept) = (tail, kept_tail);
-        }
-        told = orders
-            .into_par_iter()
-            .zip(e2ds.par_chunks_mut(columns.max(1)))
-            .zip(variance.par_chunks_mut(columns.max(1)))
-            .map(|(((window, stacked, kept), e2ds), variance)| {
-                let word = work(window, Out { e2ds, variance, stacked, kept: &mut *kept });
-                (kept.iter().filter(|&&k| k == 0).count(), word)
-            })
-            .collect();
+) -> Result<(Vec<usize>, Vec<T>)> {
+    let (flat, stack) = ((windows.len(), columns), (rows_of(windows), columns));
+    same_shape("flux", &room.e2ds.view(), flat)?;
+    same_shape("variance", &room.variance.view(), flat)?;
+    same_shape("shares", &room.e2dsll.view(), stack)?;
+    same_shape("kept pixels", &room.e2dscc.view(), stack)?;
+    let e2ds = room.e2ds.as_slice_mut().ok_or(KernelError::Layout("flux"))?;
+    let variance = room.variance.as_slice_mut().ok_or(KernelError::Layout("variance"))?;
+    let mut stacked = room.e2dsll.as_slice_mut().ok_or(KernelError::Layout("shares"))?;
+    let mut kept = room.e2dscc.as_slice_mut().ok_or(KernelError::Layout("kept pixels"))?;
+    let mut orders = Vec::with_capacity(windows.len());
+    for &window in windows {
+        let (head, tail) = stacked.split_at_mut(window.count * columns);
+        let (kept_head, kept_tail) = kept.split_at_mut(window.count * columns);
+        orders.push((window, head, kept_head));
+        (stacked, kept) = (tail, kept_tail);
     }
-    let (rejected, told) = told.into_iter().unzip();
-    (Spectra { e2ds, variance, e2dsll, e2dscc, rejected }, told)
+    let told = orders
+        .into_par_iter()
+        .zip(e2ds.par_chunks_mut(columns.max(1)))
+        .zip(variance.par_chunks_mut(columns.max(1)))
+        .map(|(((window, stacked, kept), e2ds), variance)| {
+            let word = work(window, Out { e2ds, variance, stacked, kept: &mut *kept });
+            (kept.iter().filter(|&&k| k == 0).count(), word)
+        });
+    Ok(told.unzip())
 }

@@ -6,27 +6,27 @@ use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, pixels_above, to
 use crate::combine::{Method, combine};
 use crate::direct::extract_direct;
 use crate::error::KernelError;
-use crate::extract::extract_orders;
+use crate::extract::extract_orders_into;
 use crate::fitsfile::{Hdu, Values, write_fits};
-use crate::horne::extract_orders_horne;
+use crate::horne::extract_orders_horne_into;
 use crate::hotpixels::{repair_hot_pixels, repair_hot_pixels_in_place};
 use crate::mapping::Mapping;
-use crate::orders::{Extraction, Spectra, Window};
-use crate::outliers::{box_medians, outliers, robust_sigma, slow_part};
+use crate::orders::{Extraction, Room, Spectra, Window, rows_of};
+use crate::outliers::{box_medians, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::profiles::{coarse_shifts, fit_profiles, mean_profiles};
 use crate::readnoise::effective_readnoise;
 use crate::scattered::{Scatter, ScatterKernel, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
 use crate::spread::median_distance;
-use crate::straighten::{Linear, straighten};
+use crate::straighten::{Linear, straighten_into};
 use crate::tracing::{column_blocks, straight_profiles};
 use crate::trust_region::Limits;
 use crate::unlit::{UnlitRule, unlit_mask};
 use crate::windows::window_planes;
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, ArrayViewMut2};
 use numpy::{
-    IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
+    IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
     PyReadonlyArrayDyn, PyReadwriteArray2,
 };
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -86,6 +86,11 @@ fn compute<T: Send>(py: Python<'_>, kernel: impl FnOnce() -> T + Send) -> T {
             None => kernel(),
         }
     })
+}
+
+/// Run a short kernel of one thread without the GIL, and where it is called: to hand it to another thread takes 30 us.
+fn alone<T: Send>(py: Python<'_>, kernel: impl FnOnce() -> T + Send) -> T {
+    py.detach(kernel)
 }
 
 #[pyfunction]
@@ -391,7 +396,10 @@ fn py_straighten<'py>(
     dymap: PyReadonlyArray2<'py, f32>,
 ) -> PyResult<Image<'py>> {
     let (image, dxmap, dymap) = (image.as_array(), dxmap.as_array(), dymap.as_array());
-    Ok(compute(py, || straighten(image, self::linear(linear), dxmap, dymap))?.into_pyarray(py))
+    let scratch = PyArray2::zeros(py, image.dim(), false);
+    let mut scratch = scratch.try_readwrite()?;
+    let scratch = scratch.as_array_mut();
+    filled(py, image.dim(), |out| straighten_into(image, self::linear(linear), dxmap, dymap, out, scratch))
 }
 
 #[pyfunction(name = "extract_orders")]
@@ -411,8 +419,9 @@ fn py_extract_orders<'py>(
     let (windows, how) = (self::windows(windows), extraction(threshold, noise));
     let mapping = Mapping { linear: self::linear(linear), dxmap: dxmap.as_array(), dymap: dymap.as_array() };
     let (image, profile) = (image.as_array(), profile.as_array());
-    let kernel = if inverse_variance { extract_orders_horne } else { extract_orders };
-    Ok(spectra_arrays(py, compute(py, || kernel(image, profile, &windows, how, mapping))?))
+    let kernel = if inverse_variance { extract_orders_horne_into } else { extract_orders_into };
+    let columns = image.ncols();
+    filled_spectra(py, &windows, columns, |room| kernel(image, profile, &windows, how, mapping, room))
 }
 
 #[pyfunction(name = "extract_direct")]
@@ -441,6 +450,41 @@ fn windows(windows: Vec<(isize, usize)>) -> Vec<Window> {
 
 fn extraction(threshold: Option<f64>, (readnoise, photon_variance): (f64, f64)) -> Extraction {
     Extraction { threshold, readnoise, photon_variance }
+}
+
+/// An image that a kernel fills, in NumPy's memory: it comes in large pages, and costs a quarter of Rust's to touch.
+fn filled<'py>(
+    py: Python<'py>,
+    shape: (usize, usize),
+    kernel: impl FnOnce(ArrayViewMut2<'_, f32>) -> crate::error::Result<()> + Send,
+) -> PyResult<Image<'py>> {
+    let image = PyArray2::zeros(py, shape, false);
+    let mut room = image.try_readwrite()?;
+    let room = room.as_array_mut();
+    compute(py, || kernel(room))?;
+    Ok(image)
+}
+
+/// Spectra that a kernel fills, as [`filled`].
+fn filled_spectra<'py>(
+    py: Python<'py>,
+    windows: &[Window],
+    columns: usize,
+    kernel: impl FnOnce(Room<'_>) -> crate::error::Result<Vec<usize>> + Send,
+) -> PyResult<SpectraArrays<'py>> {
+    let (flat, stack) = ((windows.len(), columns), (rows_of(windows), columns));
+    let (e2ds, variance) = (PyArray2::zeros(py, flat, false), PyArray2::zeros(py, flat, false));
+    let (e2dsll, e2dscc) = (PyArray2::zeros(py, stack, false), PyArray2::zeros(py, stack, false));
+    let (mut flux, mut errors) = (e2ds.try_readwrite()?, variance.try_readwrite()?);
+    let (mut shares, mut kept) = (e2dsll.try_readwrite()?, e2dscc.try_readwrite()?);
+    let room = Room {
+        e2ds: flux.as_array_mut(),
+        variance: errors.as_array_mut(),
+        e2dsll: shares.as_array_mut(),
+        e2dscc: kept.as_array_mut(),
+    };
+    let rejected = compute(py, || kernel(room))?;
+    Ok((e2ds, variance, e2dsll, e2dscc, rejected))
 }
 
 fn spectra_arrays(py: Python<'_>, found: Spectra) -> SpectraArrays<'_> {
@@ -533,13 +577,13 @@ fn py_fit_profiles<'py>(
 #[pyfunction(name = "running_nan_median")]
 fn py_running_nan_median<'py>(py: Python<'py>, row: PyReadonlyArray1<'py, f64>, width: usize) -> PyResult<Vector<'py>> {
     let row = row.as_array().to_vec();
-    Ok(compute(py, || crate::median::running_nan_median(&row, width))?.into_pyarray(py))
+    Ok(alone(py, || crate::median::running_nan_median(&row, width))?.into_pyarray(py))
 }
 
 #[pyfunction(name = "robust_sigma")]
 fn py_robust_sigma(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> f64 {
     let mut values = values.as_array().to_vec();
-    compute(py, || robust_sigma(&mut values))
+    alone(py, || robust_sigma(&mut values))
 }
 
 #[pyfunction(name = "box_medians")]
@@ -547,22 +591,10 @@ fn py_box_medians<'py>(py: Python<'py>, values: PyReadonlyArray1<'py, f64>, boxe
     Ok(box_medians(&values.as_array().to_vec(), boxes)?.into_pyarray(py))
 }
 
-#[pyfunction(name = "outliers")]
-fn py_outliers<'py>(
-    py: Python<'py>,
-    flat: PyReadonlyArray1<'py, f64>,
-    rms: f64,
-    sigmas: f64,
-    limit: f64,
-) -> Bound<'py, PyArray1<bool>> {
-    let flat = flat.as_array().to_vec();
-    compute(py, || outliers(&flat, rms, sigmas, limit)).into_pyarray(py)
-}
-
 #[pyfunction(name = "slow_part")]
 fn py_slow_part<'py>(py: Python<'py>, flat: PyReadonlyArray1<'py, f64>, width: usize) -> PyResult<Vector<'py>> {
     let flat = flat.as_array().to_vec();
-    Ok(compute(py, || slow_part(&flat, width))?.into_pyarray(py))
+    Ok(alone(py, || slow_part(&flat, width))?.into_pyarray(py))
 }
 
 // A fit calls these three some twenty times for a fraction of a millisecond each: they stay on the caller's thread.
@@ -669,7 +701,6 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(py_running_nan_median, module)?)?;
     module.add_function(wrap_pyfunction!(py_robust_sigma, module)?)?;
     module.add_function(wrap_pyfunction!(py_box_medians, module)?)?;
-    module.add_function(wrap_pyfunction!(py_outliers, module)?)?;
     module.add_function(wrap_pyfunction!(py_slow_part, module)?)?;
     module.add_function(wrap_pyfunction!(py_sinc2, module)?)?;
     module.add_function(wrap_pyfunction!(py_sinc2_jacobian, module)?)?;

@@ -42,6 +42,9 @@ pub fn mirrored(index: isize, size: usize) -> usize {
     if last <= 0 {
         return 0;
     }
+    if (0..=last).contains(&index) {
+        return index as usize;
+    }
     let period = 2 * last;
     let folded = index.rem_euclid(period);
     (if folded > last { period - folded } else { folded }) as usize
@@ -118,18 +121,28 @@ const BAND: usize = 64;
 /// Coefficients of an image's values, along both axes; the recursions run in double precision.
 pub fn prefilter_image(pixels: &[f32], columns: usize, value: impl Fn(f32) -> f32 + Copy + Sync) -> Vec<f32> {
     let mut coefficients = vec![0.0; pixels.len()];
+    prefilter_image_into(pixels, columns, value, &mut coefficients);
+    coefficients
+}
+
+/// As [`prefilter_image`], into room for as many coefficients.
+pub(crate) fn prefilter_image_into(
+    pixels: &[f32],
+    columns: usize,
+    value: impl Fn(f32) -> f32 + Copy + Sync,
+    coefficients: &mut [f32],
+) {
     if columns == 0 || pixels.is_empty() {
-        return coefficients;
+        return;
     }
     let bands = coefficients.par_chunks_mut(columns * ROWS).zip(pixels.par_chunks(columns * ROWS));
     bands.for_each_init(
         || vec![[0.0f64; ROWS]; columns],
         |line, (out, pixels)| widest(AlongRows { pixels, value, out, line }),
     );
-    column_blocks(&mut coefficients, columns)
+    column_blocks(coefficients, columns)
         .into_par_iter()
         .for_each_init(|| vec![[0.0f64; COLUMNS]; BAND + HORIZON], |band, rows| widest(AlongColumns { rows, band }));
-    coefficients
 }
 
 /// Filter rows along x; `line` is scratch space.

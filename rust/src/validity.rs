@@ -71,7 +71,7 @@ impl Validity {
 
 /// Sum of coefficients of an image by the weights of three rows and of three columns.
 pub(crate) fn weighted(
-    coefficients: &[f32],
+    coefficients: &[impl Copy + Into<f64>],
     rows: [usize; 3],
     y: [f64; 3],
     columns: [usize; 3],
@@ -82,7 +82,7 @@ pub(crate) fn weighted(
     for (row, y) in rows.iter().zip(y) {
         let mut line = 0.0;
         for (column, x) in columns.iter().zip(x) {
-            line += x * f64::from(coefficients[row * width + column]);
+            line += x * coefficients[row * width + column].into();
         }
         sum += y * line;
     }

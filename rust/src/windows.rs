@@ -11,6 +11,9 @@ use rayon::prelude::*;
 /// Columns of an order that its typical profile is the median of: enough for a median of a smooth profile.
 const SAMPLES: usize = 255;
 
+/// Columns that are looked at together.
+const PIECE: usize = 256;
+
 /// What the windows of a fibre's orders lack; orders by columns.
 #[derive(Debug, Clone)]
 pub struct WindowPlanes {
@@ -91,18 +94,27 @@ impl Order<'_> {
         if !any_whole {
             whole = (0..self.shape.1).collect();
         }
-        let mut rows = vec![Vec::with_capacity(SAMPLES); count];
         let step = whole.len().div_ceil(SAMPLES).max(1);
-        for &x in whole.iter().step_by(step) {
-            let read = |k: usize| self.sees(k, x).map_or(f64::NAN, |place| f64::from(self.profile[place]));
-            let total: f64 = (0..count).map(read).filter(|v| !v.is_nan()).sum();
-            // Columns of which parts are missing have no sum in common.
-            let total = if any_whole { total } else { 1.0 };
-            if total > 0.0 {
-                rows.iter_mut().enumerate().for_each(|(k, row)| row.push(read(k) / total));
+        let samples: Vec<usize> = whole.into_iter().step_by(step).collect();
+        let mut totals = vec![0.0; samples.len()];
+        let mut rows: Vec<Vec<f64>> = vec![Vec::new(); count];
+        for (k, row) in rows.iter_mut().enumerate() {
+            // Row after row: pixels of a column lie far apart in memory.
+            let read = |x: usize| self.sees(k, x).map_or(f64::NAN, |place| f64::from(self.profile[place]));
+            row.extend(samples.iter().map(|&x| read(x)));
+            for (total, value) in totals.iter_mut().zip(row) {
+                *total += if value.is_nan() { 0.0 } else { *value };
             }
         }
-        let mut shares: Vec<f64> = rows.iter_mut().map(|row| nan_median(row).max(0.0)).collect();
+        if !any_whole {
+            // Columns of which parts are missing have no sum in common.
+            totals.fill(1.0);
+        }
+        let share = |row: &Vec<f64>| {
+            let seen = row.iter().zip(&totals).filter(|(_, total)| **total > 0.0);
+            nan_median(&mut seen.map(|(value, total)| value / total).collect::<Vec<_>>()).max(0.0)
+        };
+        let mut shares: Vec<f64> = rows.iter().map(share).collect();
         let total: f64 = shares.iter().sum();
         for share in &mut shares {
             *share = if total > 0.0 { *share / total } else { 1.0 / count as f64 };
@@ -131,11 +143,21 @@ impl Vectorised for Marks<'_> {
             };
             let pixels = &order.pixels[row * order.shape.1..][..order.shape.1];
             let (dx, dy) = order.maps.shifts(row);
-            let marks = bad.iter_mut().zip(off.iter_mut());
-            for (x, ((((bad, off), pixel), &dx), &dy)) in marks.zip(pixels).zip(dx).zip(dy).enumerate() {
-                let on = order.maps.within(row, x, (dx, dy));
-                *off |= !on;
-                *bad |= on & !pixel.is_finite();
+            for first in (0..order.shape.1).step_by(PIECE) {
+                let piece = first..(first + PIECE).min(order.shape.1);
+                let (pixels, shifts) = (&pixels[piece.clone()], (&dx[piece.clone()], &dy[piece.clone()]));
+                // Most pieces lie wholly on the detector and have all of their pixels.
+                let whole = order.maps.all_within(row, first, shifts);
+                if whole && pixels.iter().fold(true, |all, pixel| all & pixel.is_finite()) {
+                    continue;
+                }
+                let marks = bad[piece.clone()].iter_mut().zip(off[piece].iter_mut());
+                for (k, ((((bad, off), pixel), &dx), &dy)) in marks.zip(pixels).zip(shifts.0).zip(shifts.1).enumerate()
+                {
+                    let on = order.maps.within(row, first + k, (dx, dy));
+                    *off |= !on;
+                    *bad |= on & !pixel.is_finite();
+                }
             }
         }
     }
@@ -189,5 +211,21 @@ mod tests {
         assert!(found.off_detector.iter().all(|&o| o) && found.bad.iter().all(|&b| !b));
         assert!(found.coverage.row(0).iter().all(|&c| (c - 1.0).abs() < 1e-12));
         assert!(found.coverage.row(1).iter().all(|&c| c == 0.0));
+    }
+
+    #[test]
+    fn pieces_of_many_columns_are_marked_as_pixels_one_by_one() {
+        // Wider than a piece; displacements without number lead off the detector.
+        let (rows, columns) = (5, 2 * PIECE + 7);
+        let mut image = Array2::from_elem((rows, columns), 1.0f32);
+        image[[2, PIECE + 3]] = f32::NAN;
+        let (mut dx, dy) = (Array2::zeros((rows, columns)), Array2::zeros((rows, columns)));
+        dx[[1, 9]] = f32::NAN;
+        dx[[3, PIECE]] = columns as f32;
+        let mapping = Mapping { linear: Linear { dx: 2.0, ..IDENTITY }, dxmap: dx.view(), dymap: dy.view() };
+        let found = window_planes(image.view(), image.view(), &[Window { first: 0, count: rows }], mapping).unwrap();
+        let marked = |plane: &Array2<bool>| (0..columns).filter(|&x| plane[[0, x]]).collect::<Vec<_>>();
+        assert_eq!(marked(&found.bad), [PIECE + 3]);
+        assert_eq!(marked(&found.off_detector), [9, PIECE, columns - 2, columns - 1]);
     }
 }

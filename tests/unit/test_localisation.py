@@ -96,6 +96,15 @@ class TestMove:
         expected = [twin.moved_trace(trace, LINEAR, COLUMNS) for trace in traces]
         np.testing.assert_allclose(move_traces(traces, LINEAR, COLUMNS), expected, rtol=1e-12, atol=1e-11)
 
+    def test_columns_that_do_not_fill_the_domain(self):
+        # Stretched to three times the domain, where Chebyshev polynomials are anything but orthogonal.
+        linear = (40.0, 2.0, 1 / 3, 0.0, 0.0, 1.0)
+        traces = traces_like_spirou()
+        moved = move_traces(traces, linear, COLUMNS)
+        x = np.linspace(0, COLUMNS, 7)
+        source = chebyshev.chebval(2 * ((x + 40.0) / 3) / COLUMNS - 1, traces.T)
+        np.testing.assert_allclose(chebyshev.chebval(2 * x / COLUMNS - 1, moved.T), source - 2.0, atol=1e-8)
+
     def test_by_rows(self):
         traces = traces_like_spirou()
         moved = move_traces(traces, (0.0, 2.5, 1.0, 0.0, 0.0, 1.0), COLUMNS)
