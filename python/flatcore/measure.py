@@ -20,7 +20,7 @@ from flatcore.frames import exposure_of
 from flatcore.images import CalibratedImage, CombinedImage, Image
 from flatcore.instrument import Profile
 from flatcore.measure_fibers import StraightImage, measured_fibers
-from flatcore.measured import MeasuredImage, Measurement, keeps_intermediates
+from flatcore.measured import MeasuredImage, Measurement, keeps_images, keeps_intermediates
 from flatcore.night import Night
 from flatcore.results import FrameCheck
 from flatcore.stability import check_frames
@@ -141,6 +141,7 @@ def _calibrated(combined: CombinedImage, shared: _Shared) -> CalibratedImage:
             unlit=files.unlit,
             dark=None if files.dark is None else read_pixels(files.dark),
             bad=files.bad,
+            keep_background=keeps_images(night) or night.settings.output.background,
         )
 
 

@@ -1,9 +1,9 @@
 //! From the combined raw image to electrons in the frame of the calibrations: one pass over the pixels.
 
-use crate::error::{Result, contiguous, require, same_shape};
+use crate::error::{Result, contiguous, contiguous_mut, require, same_shape};
 use crate::runs::for_runs;
 use crate::simd::{Vectorised, widest};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -71,6 +71,17 @@ pub struct ToElectrons<'a> {
 
 /// Bounds, dark, flip, units, crop and bad pixels, in this order.
 pub fn to_electrons(image: ArrayView2<'_, f32>, steps: &ToElectrons<'_>) -> Result<Array2<f32>> {
+    let mut result = Array2::zeros((steps.rows.len(), steps.columns.len()));
+    to_electrons_into(image, steps, result.view_mut())?;
+    Ok(result)
+}
+
+/// As [`to_electrons`], into an image of as many rows and columns as are kept.
+pub fn to_electrons_into(
+    image: ArrayView2<'_, f32>,
+    steps: &ToElectrons<'_>,
+    mut out: ArrayViewMut2<'_, f32>,
+) -> Result<()> {
     let (ny, nx) = image.dim();
     let window = Window::new((ny, nx), steps.flip, steps.rows.clone(), steps.columns.clone())?;
     let shape = (window.rows.len(), window.columns.len());
@@ -79,18 +90,17 @@ pub fn to_electrons(image: ArrayView2<'_, f32>, steps: &ToElectrons<'_>) -> Resu
     let dark = dark.transpose()?;
     let bad = steps.bad.as_ref().map(|b| same_shape("bad", b, shape).and_then(|()| contiguous("bad", b)));
     let bad = bad.transpose()?;
-    let mut result = Array2::zeros(shape);
-    if let Some(out) = result.as_slice_mut() {
-        out.par_chunks_mut(shape.1.max(1)).enumerate().for_each(|(row, out)| {
-            let places = window.places(row);
-            let (raw, dark) = (&pixels[places.clone()], dark.map(|dark| &dark[places]));
-            widest(Convert { raw, dark, bounds: steps.bounds, factor: steps.factor, reversed: steps.flip.x, out });
-            if let Some(bad) = bad {
-                for_runs(&bad[row * shape.1..][..shape.1], |run| out[run].fill(f32::NAN));
-            }
-        });
-    }
-    Ok(result)
+    same_shape("electrons", &out.view(), shape)?;
+    let out = contiguous_mut("electrons", &mut out)?;
+    out.par_chunks_mut(shape.1.max(1)).enumerate().for_each(|(row, out)| {
+        let places = window.places(row);
+        let (raw, dark) = (&pixels[places.clone()], dark.map(|dark| &dark[places]));
+        widest(Convert { raw, dark, bounds: steps.bounds, factor: steps.factor, reversed: steps.flip.x, out });
+        if let Some(bad) = bad {
+            for_runs(&bad[row * shape.1..][..shape.1], |run| out[run].fill(f32::NAN));
+        }
+    });
+    Ok(())
 }
 
 /// Part of a raw image, in the frame of the calibrations.

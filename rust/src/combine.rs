@@ -1,10 +1,10 @@
 //! Many frames to one, by bands of rows, so that memory does not grow with the number of frames.
 
-use crate::error::{KernelError, Result, contiguous, require, same_shape};
+use crate::error::{KernelError, Result, contiguous, contiguous_mut, require, same_shape};
 use crate::median::{LANES, MedianNetwork};
 use crate::pixels::PixelFile;
 use crate::simd::{Vectorised, widest};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 
 /// How the values of a pixel in all frames become one; non-finite values are left out.
@@ -91,6 +91,15 @@ const BAND_VALUES: usize = 1 << 17;
 
 /// Combine frames pixel by pixel; a pixel that is finite in no frame becomes NaN.
 pub fn combine<F: Frames + ?Sized>(frames: &F, method: Method) -> Result<Array2<f32>> {
+    // Of no frames nobody knows the shape.
+    let shape = if frames.count() > 0 { frames.shape()? } else { (0, 0) };
+    let mut result = Array2::zeros(shape);
+    combine_into(frames, method, result.view_mut())?;
+    Ok(result)
+}
+
+/// As [`combine`], into an image of the frames' shape.
+pub fn combine_into<F: Frames + ?Sized>(frames: &F, method: Method, mut out: ArrayViewMut2<'_, f32>) -> Result<()> {
     let count = frames.count();
     require(count > 0, "number of frames", 0.0, "at least 1")?;
     if let Method::ClippedMean { sigma, electrons, readnoise } = method {
@@ -99,23 +108,21 @@ pub fn combine<F: Frames + ?Sized>(frames: &F, method: Method) -> Result<Array2<
         require(readnoise >= 0.0, "readnoise", readnoise, "at least 0")?;
     }
     let (rows, columns) = frames.shape()?;
-    let mut result = Array2::zeros((rows, columns));
+    same_shape("combined image", &out.view(), (rows, columns))?;
     let network = MedianNetwork::new(count);
     let band_rows = (BAND_VALUES / (count * columns).max(1)).max(1);
-    if let Some(pixels) = result.as_slice_mut() {
-        pixels.par_chunks_mut((band_rows * columns).max(1)).enumerate().try_for_each_init(
-            || vec![0.0f32; count * band_rows * columns],
-            |buffer, (band, out)| {
-                let buffer = &mut buffer[..count * out.len()];
-                for (frame, rows) in buffer.chunks_exact_mut(out.len()).enumerate() {
-                    frames.read_rows(frame, band * band_rows, rows)?;
-                }
-                widest(Band { buffer, method, network: &network, out });
-                Ok(())
-            },
-        )?;
-    }
-    Ok(result)
+    let pixels = contiguous_mut("combined image", &mut out)?;
+    pixels.par_chunks_mut((band_rows * columns).max(1)).enumerate().try_for_each_init(
+        || vec![0.0f32; count * band_rows * columns],
+        |buffer, (band, out)| {
+            let buffer = &mut buffer[..count * out.len()];
+            for (frame, rows) in buffer.chunks_exact_mut(out.len()).enumerate() {
+                frames.read_rows(frame, band * band_rows, rows)?;
+            }
+            widest(Band { buffer, method, network: &network, out });
+            Ok(())
+        },
+    )
 }
 
 /// A band to combine: `buffer` holds the frames' values one frame after the other.

@@ -1,6 +1,6 @@
 //! The one error type of the kernels.
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, ArrayViewMut2};
 use std::path::PathBuf;
 
 /// What a kernel refuses, and why.
@@ -55,6 +55,11 @@ pub type Result<T> = std::result::Result<T, KernelError>;
 /// The pixels of a row-major image as one slice.
 pub(crate) fn contiguous<'a, T>(name: &'static str, view: &'a ArrayView2<'_, T>) -> Result<&'a [T]> {
     view.as_slice().ok_or(KernelError::Layout(name))
+}
+
+/// As [`contiguous`], to be written to.
+pub(crate) fn contiguous_mut<'a, T>(name: &'static str, view: &'a mut ArrayViewMut2<'_, T>) -> Result<&'a mut [T]> {
+    view.as_slice_mut().ok_or(KernelError::Layout(name))
 }
 
 /// Refuse an array whose shape is not `expected`.

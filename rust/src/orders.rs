@@ -1,6 +1,6 @@
 //! What every way of extracting shares: windows, noise, spectra, and work order by order.
 
-use crate::error::{KernelError, Result, require, same_shape};
+use crate::error::{Result, contiguous_mut, require, same_shape};
 use ndarray::{Array2, ArrayViewMut2};
 use rayon::prelude::*;
 
@@ -121,10 +121,10 @@ pub(crate) fn each_order<T: Send>(
     same_shape("variance", &room.variance.view(), flat)?;
     same_shape("shares", &room.e2dsll.view(), stack)?;
     same_shape("kept pixels", &room.e2dscc.view(), stack)?;
-    let e2ds = room.e2ds.as_slice_mut().ok_or(KernelError::Layout("flux"))?;
-    let variance = room.variance.as_slice_mut().ok_or(KernelError::Layout("variance"))?;
-    let mut stacked = room.e2dsll.as_slice_mut().ok_or(KernelError::Layout("shares"))?;
-    let mut kept = room.e2dscc.as_slice_mut().ok_or(KernelError::Layout("kept pixels"))?;
+    let e2ds = contiguous_mut("flux", &mut room.e2ds)?;
+    let variance = contiguous_mut("variance", &mut room.variance)?;
+    let mut stacked = contiguous_mut("shares", &mut room.e2dsll)?;
+    let mut kept = contiguous_mut("kept pixels", &mut room.e2dscc)?;
     let mut orders = Vec::with_capacity(windows.len());
     for &window in windows {
         let (head, tail) = stacked.split_at_mut(window.count * columns);

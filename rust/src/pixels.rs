@@ -1,8 +1,8 @@
 //! Rows of big-endian FITS pixels from a file.
 
-use crate::error::{KernelError, Result, require};
+use crate::error::{KernelError, Result, contiguous_mut, require, same_shape};
 use crate::simd::{Vectorised, widest};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayViewMut2};
 use rayon::prelude::*;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -70,15 +70,18 @@ impl PixelFile {
 
     /// Physical values of the whole image.
     pub fn image(&self) -> Result<Array2<f32>> {
-        let (rows, columns) = self.shape();
-        let mut image = Array2::zeros((rows, columns));
-        if let Some(pixels) = image.as_slice_mut() {
-            pixels
-                .par_chunks_mut((BAND * columns).max(1))
-                .enumerate()
-                .try_for_each(|(band, out)| self.read_rows(band * BAND, out))?;
-        }
+        let mut image = Array2::zeros(self.shape());
+        self.image_into(image.view_mut())?;
         Ok(image)
+    }
+
+    /// As [`Self::image`], into an image of the same shape.
+    pub fn image_into(&self, mut image: ArrayViewMut2<'_, f32>) -> Result<()> {
+        same_shape("image", &image.view(), self.shape())?;
+        let columns = self.shape().1;
+        let pixels = contiguous_mut("image", &mut image)?;
+        let bands = pixels.par_chunks_mut((BAND * columns).max(1)).enumerate();
+        bands.try_for_each(|(band, out)| self.read_rows(band * BAND, out))
     }
 
     /// Physical values of some rows, in the order asked for.

@@ -2,8 +2,8 @@
 
 use crate::along::{curve_medians, row_medians};
 use crate::background::{background_map, global_background, subtract_background, subtract_background_in_place};
-use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, pixels_above, to_electrons};
-use crate::combine::{Method, combine};
+use crate::calibrate::{Bounds, Flip, ToElectrons, apply_bounds, pixels_above, to_electrons_into};
+use crate::combine::{Method, combine, combine_into};
 use crate::direct::extract_direct;
 use crate::error::KernelError;
 use crate::extract::extract_orders_into;
@@ -12,10 +12,10 @@ use crate::horne::extract_orders_horne_into;
 use crate::hotpixels::{repair_hot_pixels, repair_hot_pixels_in_place};
 use crate::mapping::Mapping;
 use crate::orders::{Extraction, Room, Spectra, Window, rows_of};
-use crate::outliers::{box_medians, robust_sigma, slow_part};
 use crate::pixels::{PixelFile, PixelLayout};
 use crate::profiles::{coarse_shifts, fit_profiles, mean_profiles};
 use crate::readnoise::effective_readnoise;
+use crate::robust::{box_medians, robust_sigma, slow_part};
 use crate::scattered::{Scatter, ScatterKernel, scattered_light};
 use crate::sinc2::{Fit, Parameters, sinc2, sinc2_jacobian};
 use crate::spread::median_distance;
@@ -128,8 +128,8 @@ fn linear([dx, dy, a, b, c, d]: [f64; 6]) -> Linear {
 
 #[pyfunction]
 fn read_pixels<'py>(py: Python<'py>, source: Source) -> PyResult<Image<'py>> {
-    let image = compute(py, || opened(source)?.image())?;
-    Ok(image.into_pyarray(py))
+    let file = opened(source)?;
+    filled(py, file.shape(), |out| file.image_into(out))
 }
 
 #[pyfunction]
@@ -160,11 +160,9 @@ fn combine_files<'py>(
     readnoise: f64,
 ) -> PyResult<Image<'py>> {
     let method = self::method(method, clip_sigma, electrons, readnoise)?;
-    let image = compute(py, || {
-        let files = sources.into_iter().map(opened).collect::<Result<Vec<_>, _>>()?;
-        combine(files.as_slice(), method)
-    })?;
-    Ok(image.into_pyarray(py))
+    let files = sources.into_iter().map(opened).collect::<Result<Vec<_>, _>>()?;
+    let shape = files.first().map_or((0, 0), PixelFile::shape);
+    filled(py, shape, |out| combine_into(files.as_slice(), method, out))
 }
 
 #[pyfunction]
@@ -254,7 +252,9 @@ fn py_to_electrons<'py>(
         bad: bad.as_ref().map(|b| b.as_array()),
     };
     let image = image.as_array();
-    Ok(compute(py, || to_electrons(image, &steps))?.into_pyarray(py))
+    filled(py, (rows.1.saturating_sub(rows.0), columns.1.saturating_sub(columns.0)), |out| {
+        to_electrons_into(image, &steps, out)
+    })
 }
 
 #[pyfunction(name = "apply_bounds")]

@@ -1,7 +1,7 @@
 //! Effective read noise of an image.
 
-use crate::outliers::{ERF_1, between_ranks, rank_of, robust_sigma};
 use crate::parallel::PIECE;
+use crate::robust::{ERF_1, between_ranks, rank_of, robust_sigma};
 use crate::runs::for_runs;
 use crate::selection::{Bracket, Sifted, ranked};
 use crate::simd::{Vectorised, widest};

@@ -1,6 +1,6 @@
 //! Straightening: the image at shifted positions, by a quadratic spline in which NaN pixels weigh nothing.
 
-use crate::error::{KernelError, Result, contiguous, same_shape};
+use crate::error::{Result, contiguous, contiguous_mut, same_shape};
 use crate::extent::Extent;
 use crate::interpolate::{Interpolator, LANES, Scratch};
 use crate::simd::{Vectorised, widest};
@@ -51,10 +51,10 @@ pub fn straighten_into(
     same_shape("straight image", &out.view(), shape)?;
     let (dxmap, dymap) = (contiguous("dxmap", &dxmap)?, contiguous("dymap", &dymap)?);
     same_shape("scratch image", &scratch.view(), shape)?;
-    let scratch = scratch.as_slice_mut().ok_or(KernelError::Layout("scratch image"))?;
+    let scratch = contiguous_mut("scratch image", &mut scratch)?;
     let image = &Interpolator::new(contiguous("image", &image)?, shape, scratch);
     let columns = shape.1.max(1);
-    let out = out.as_slice_mut().ok_or(KernelError::Layout("straight image"))?;
+    let out = contiguous_mut("straight image", &mut out)?;
     out.par_chunks_mut(columns * ROWS).enumerate().for_each_init(Scratch::default, |scratch, (band, out)| {
         let first = band * ROWS * columns;
         let maps = (&dxmap[first..][..out.len()], &dymap[first..][..out.len()]);

@@ -1,4 +1,4 @@
-//! Robust scatter, outliers of a flat, and its slow part.
+//! Robust scatter, medians of boxes, and the slow part of a flat.
 
 use crate::error::{Result, require};
 use crate::median::{nan_median, partition_nan};
@@ -51,16 +51,6 @@ pub(crate) fn rank_of(count: usize, share: f64) -> (usize, f64) {
 /// A value a part of the way between two of neighbouring ranks.
 pub(crate) fn between_ranks(low: f64, high: f64, part: f64) -> f64 {
     if part == 0.0 { low } else { low + part * (high - low) }
-}
-
-/// Where a flat lies off unity by more than `limit` or by more than `sigmas` times `rms`; NaN does not.
-pub fn outliers(flat: &[f64], rms: f64, sigmas: f64, limit: f64) -> Vec<bool> {
-    flat.iter()
-        .map(|value| {
-            let distance = (value - 1.0).abs();
-            distance > sigmas * rms || distance > limit
-        })
-        .collect()
 }
 
 /// Slow part of a flat: nan-medians of overlapping boxes, joined linearly and constant outside.
@@ -116,12 +106,6 @@ mod tests {
         assert_eq!(quantile(&mut [1.0], 0.9), 1.0);
         assert!(quantile(&mut [], 0.5).is_nan());
         assert!(robust_sigma(&mut [f64::NAN]).is_nan());
-    }
-
-    #[test]
-    fn outliers_by_both_limits() {
-        let found = outliers(&[1.0, 1.3, 1.05, f64::NAN], 0.004, 10.0, 0.2);
-        assert_eq!(found, [false, true, true, false]);
     }
 
     #[test]
