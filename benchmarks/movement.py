@@ -36,10 +36,10 @@ def passes(steps: Steps) -> dict[str, int]:
     return {
         "median written": raw * PIXEL,
         "to electrons: image, dark, bad pixels read; image written": 2 * raw * PIXEL + kept * MASK + image,
-        "scattered light: image read; map written, subtracted": 2 * image + 3 * image,
-        "global background: image, unlit pixels read; map written, subtracted": 2 * image + kept * MASK + 3 * image,
-        "hot pixels: image, bad pixels read; image written": 2 * image + kept * MASK,
-        "bounds and read noise: image read, written; image, unlit pixels read": 3 * image + kept * MASK,
+        "scattered light: image read": image,
+        "background: image, unlit pixels read; image read, written": 3 * image + kept * MASK,
+        "hot pixels and bounds: image, bad pixels read; image written": 2 * image + kept * MASK,
+        "read noise: image, unlit pixels read": image + kept * MASK,
         f"straightening {1 + len(steps.straight_profiles)} images: image, two maps read; image written": (
             4 * image * (1 + len(steps.straight_profiles))
         ),
