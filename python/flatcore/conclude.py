@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -50,11 +51,13 @@ def conclude(measurement: Measurement, earlier_than: EarlierThan) -> NightResult
     night = measurement.night
     warnings = _Warnings()
     warnings.add(selection_notices(night.selected, night.dark, night.profile, night.settings))
-    images = [_image(image, measurement, earlier_than, warnings) for image in measurement.images]
+    # Not by a variable of a loop, which would hold an image while the next is measured.
+    concluded = functools.partial(_image, measurement=measurement, earlier_than=earlier_than, warnings=warnings)
+    images = tuple(map(concluded, measurement.images))
     return NightResult(
         obs_dir=night.request.obs_dir,
         instrument=night.profile.name,
-        images=tuple(images),
+        images=images,
         left_out=night.selected.left_out,
         calibrations=measurement.context.calibrations.chosen,
         traces=dict(measurement.traces),
@@ -69,10 +72,13 @@ def _image(
     night, combined, settings = measurement.night, image.combined, measurement.night.settings
     earlier = earlier_than(combined.mjd_mid)
     results: dict[str, FiberResult] = {}
-    with products.ProductWriter(combined, measurement.context, night.clock, image.frames) as writer:
+    with (
+        products.ProductWriter(combined, measurement.context, night.clock, image.frames) as writer,
+        image.measuring_fibers() as fibers,
+    ):
         writer.add_profiles(image.straight_profiles)
         writer.add_background(image.background)
-        for fiber in image.fibers:
+        for fiber in fibers:
             with night.clock.stage("flat"):
                 result, notice = _judged(fiber, image, earlier, measurement)
             results[fiber.spectra.fiber] = result

@@ -78,7 +78,7 @@ class CombinedImage:
     Attributes
     ----------
     image
-        Raw rows by columns [ADU/s].
+        Raw rows by columns [ADU/s]; none once they are used and not to be written.
     header
         The first frame's, with the times and EXPTIME of the whole.
     stem
@@ -142,7 +142,7 @@ class CalibratedImage:
     readnoise_e
         Effective read noise, measured on the unlit pixels [electrons].
     background
-        The maps, where the background was subtracted.
+        The maps, where the background was subtracted and they are to be kept.
     saturated
         Rows and columns of the pixels above the saturation level; pixels by 2.
     """

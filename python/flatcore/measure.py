@@ -93,8 +93,8 @@ def _images(
 ) -> Iterator[MeasuredImage]:
     """Measure one image after the other; ``first`` holds the first group's combined image, which is being made.
 
-    The image leaves that list when it is used: of what a run no longer needs, nothing may be held, for new memory is
-    dearer than what is done with it.
+    The image leaves that list when it is used, and none is held while the next is measured: new memory is dearer than
+    what is done with it.
     """
     night, straight_profiles, unkept = shared.night, None, dict[str, Image]()
     for group in groups:
@@ -126,6 +126,7 @@ def _images(
             fibers=measured_fibers(image, night, shared.files, shared.traces),
         )
         unkept = {}
+        del calibrated, straight, image
 
 
 def _calibrated(combined: CombinedImage, shared: _Shared) -> CalibratedImage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -58,22 +58,27 @@ class StraightImage:
 
 def measured_fibers(
     image: StraightImage, night: Night, files: Calibrations, traces: Mapping[str, NDArray[np.float64]]
-) -> Iterator[MeasuredFiber]:
+) -> Generator[MeasuredFiber]:
     """Measure one fibre after the other; with more than one thread each is extracted while others are fitted.
+
+    Closed before its end, it extracts no more.
 
     Parameters
     ----------
     traces
         By fibre, Chebyshev coefficients of its orders' traces.
     """
-    work = _Work(image, night, files, traces)
+    work = _Work(image, night, files)
+    # Here and not aside: linear algebra's threads are held to one while a fit runs, which is not for two to do at once.
+    with night.clock.stage("extract"):
+        windows = {name: work.windows_of(name, traces[name]) for name in night.lit}
     with _ahead(work.threads) as do:
-        coming = [do(work.extracted, name) for name in night.lit]
-        for extracted in coming:
+        coming = {name: do(work.extracted, name, windows[name]) for name in night.lit}
+        for name, extracted in coming.items():
             # Of what was extracted ahead, the stage takes what is still waited for.
             with night.clock.stage("extract"):
-                found = extracted()
-            yield work.flat_of(*found)
+                spectra = extracted()
+            yield work.flat_of(spectra, windows[name])
 
 
 @contextlib.contextmanager
@@ -99,19 +104,22 @@ class _Work:
     image: StraightImage
     night: Night
     files: Calibrations
-    traces: Mapping[str, NDArray[np.float64]]
 
     @property
     def threads(self) -> int:
         return self.night.request.threads or _core.threads()
 
-    def extracted(self, name: str) -> tuple[FiberSpectra, Windows]:
-        """Extract a fibre's orders; gives the rows of each, too."""
-        image, night, columns = self.image, self.night, self.image.pixels.shape[1]
+    def windows_of(self, name: str, traces: NDArray[np.float64]) -> Windows:
+        """Give the rows of each of a fibre's orders in the straight image."""
+        columns = self.image.pixels.shape[1]
+        moved = localisation.move_traces(traces, self.files.transform.linear, columns)
+        return localisation.order_windows(localisation.straight_rows(moved, columns), self.night.profile.fibers[name])
+
+    def extracted(self, name: str, windows: Windows) -> FiberSpectra:
+        """Extract a fibre's orders."""
+        image, night = self.image, self.night
         fiber = night.profile.fibers[name]
-        moved = localisation.move_traces(self.traces[name], self.files.transform.linear, columns)
-        windows = localisation.order_windows(localisation.straight_rows(moved, columns), fiber)
-        spectra = extract(
+        return extract(
             name,
             image.pixels,
             image.profiles[fiber.localisation],
@@ -124,7 +132,6 @@ class _Work:
             gain=night.profile.detector.gain,
             photon_variance=image.photon_variance,
         )
-        return spectra, windows
 
     def flat_of(self, spectra: FiberSpectra, windows: Windows) -> MeasuredFiber:
         """Find a fibre's blaze and make its flat."""

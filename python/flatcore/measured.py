@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,7 +40,7 @@ class MeasuredImage:
     readnoise_e
         Effective read noise [electrons].
     background
-        The maps, where the background was subtracted.
+        The maps, where the background was subtracted and they are to be kept.
     calibrated, straightened
         Before and after straightening.
     straight_profiles
@@ -56,6 +57,15 @@ class MeasuredImage:
     straightened: Image | None
     straight_profiles: Mapping[str, Image]
     fibers: Iterable[MeasuredFiber]
+
+    @contextlib.contextmanager
+    def measuring_fibers(self) -> Iterator[Iterable[MeasuredFiber]]:
+        """Give the fibres; what of them is not asked for by the end is not measured."""
+        try:
+            yield self.fibers
+        finally:
+            if isinstance(self.fibers, Generator):
+                self.fibers.close()
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,12 @@ fn store(medians: &[f64; LANES], out: &mut [f32]) {
     }
 }
 
-/// nan-median of each pixel of `wanted` and its likes in the `half` columns to both sides, along the curve of the orders;
-/// 0 elsewhere.
+/// nan-median of each pixel of `wanted` and its likes in the `half` columns to both sides, along the curve of the
+/// orders; 0 elsewhere.
 ///
-/// `dymap` is the shift of the rows that makes orders straight: a straight row r passes through r + dymap\[r, x\]. Between
-/// rows the image is interpolated by a cubic through four of them, or by a line where an outer one has no value.
+/// `dymap` is the shift of the rows that makes orders straight: a straight row r passes through r + dymap\[r, x\].
+/// Between rows the image is interpolated by a cubic through four of them, or by a line where an outer one has no
+/// value.
 pub fn curve_medians(
     image: ArrayView2<'_, f32>,
     dymap: ArrayView2<'_, f32>,

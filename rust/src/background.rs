@@ -29,18 +29,19 @@ pub fn global_background(
     passes: usize,
 ) -> Result<GlobalBackground> {
     let cells = measure_cells(image, None, unlit, box_size, passes)?;
-    Ok(GlobalBackground { map: background_map(&cells, image.dim()), cells })
+    Ok(GlobalBackground { map: background_map(&cells, image.dim())?, cells })
 }
 
-/// The map of given cells.
-pub fn background_map(cells: &Array2<f64>, shape: (usize, usize)) -> Array2<f32> {
+/// The map of given cells, of which there must be one.
+pub fn background_map(cells: &Array2<f64>, shape: (usize, usize)) -> Result<Array2<f32>> {
+    require(!cells.is_empty(), "number of cells", 0.0, "at least 1")?;
     let mut map = Array2::zeros(shape);
     if let Some(out) = map.as_slice_mut() {
         let cells = CellMap::new(cells, shape);
         let rows = out.par_chunks_mut(shape.1.max(1)).enumerate();
         rows.for_each_init(Vec::new, |room, (y, out)| cells.put(y, out, room, |_, value| value));
     }
-    map
+    Ok(map)
 }
 
 /// The image less its global background, which is measured on the image less its scattered light.
@@ -129,8 +130,8 @@ impl Grid {
 
     /// Medians of the cells' pixels less a map; NaN where there are none.
     ///
-    /// A sample of the pixels tells between which values a cell's median lies. Every tile is then gone through once for all
-    /// of its cells, and what lies there is kept: no more memory is touched than that takes.
+    /// A sample of the pixels tells between which values a cell's median lies. Every tile is then gone through once for
+    /// all of its cells, and what lies there is kept: no more memory is touched than that takes.
     fn medians(&self, tiles: &[Tile], map: &CellMap) -> Vec<f64> {
         let pixels: usize = tiles.iter().map(Tile::len).sum();
         // A quarter of the root of a cell's number of pixels.

@@ -69,9 +69,17 @@ pub struct ToElectrons<'a> {
     pub bad: Option<ArrayView2<'a, u8>>,
 }
 
+impl ToElectrons<'_> {
+    /// Rows and columns that are kept of an image's.
+    pub fn shape(&self, image: (usize, usize)) -> Result<(usize, usize)> {
+        let window = Window::new(image, self.flip, self.rows.clone(), self.columns.clone())?;
+        Ok((window.rows.len(), window.columns.len()))
+    }
+}
+
 /// Bounds, dark, flip, units, crop and bad pixels, in this order.
 pub fn to_electrons(image: ArrayView2<'_, f32>, steps: &ToElectrons<'_>) -> Result<Array2<f32>> {
-    let mut result = Array2::zeros((steps.rows.len(), steps.columns.len()));
+    let mut result = Array2::zeros(steps.shape(image.dim())?);
     to_electrons_into(image, steps, result.view_mut())?;
     Ok(result)
 }

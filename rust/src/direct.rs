@@ -1,7 +1,7 @@
 //! Extraction along the curved traces, from the pixels as the detector gave them.
 //!
-//! Weights as in Horne 1986, PASP 98, 609; no pixel is interpolated. Slits that are curved, and columns that share pixels,
-//! as in Piskunov & Valenti 2002, A&A 385, 1095.
+//! Weights as in Horne 1986, PASP 98, 609; no pixel is interpolated. Slits that are curved, and columns that share
+//! pixels, as in Piskunov & Valenti 2002, A&A 385, 1095.
 
 use crate::error::{Result, contiguous, same_shape};
 use crate::horne::{Column, Pixel};
@@ -23,8 +23,8 @@ pub struct DirectSpectra {
 
 /// Extract the orders of an image that is not straightened, with a profile that is not either, onto straight columns.
 ///
-/// Every pixel has a straight position (y, x). It belongs to the window by the share of it that lies between the window's
-/// edges, and to the two columns about x in the inverse ratio of their distances.
+/// Every pixel has a straight position (y, x). It belongs to the window by the share of it that lies between the
+/// window's edges, and to the two columns about x in the inverse ratio of their distances.
 pub fn extract_direct(
     image: ArrayView2<'_, f32>,
     profile: ArrayView2<'_, f32>,

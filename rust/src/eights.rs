@@ -8,8 +8,8 @@ const SIZE: usize = 8;
 
 /// A sorting network of sorted eights: where two of them meet, they leave as the lower and the upper half of both.
 ///
-/// A network of single values stores two of them for every comparison; these store eight for every eighteen. Any network
-/// that sorts values sorts eights too (Knuth, The Art of Computer Programming 3, section 5.3.4, exercise 38).
+/// A network of single values stores two of them for every comparison; these store eight for every eighteen. Any
+/// network that sorts values sorts eights too (Knuth, The Art of Computer Programming 3, section 5.3.4, exercise 38).
 #[derive(Debug, Clone)]
 pub(crate) struct Eights {
     /// Slots from which on there are no values, those of them that are to hold the greatest one, and all slots.

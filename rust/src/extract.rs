@@ -42,8 +42,8 @@ impl<'a> Straight<'a> {
 
 /// Extract the orders of a straightened image with a straightened order profile: the sum of s f over the sum of f^2.
 ///
-/// The variance is that of the flux times profile, smoothed along the order by the straightening's spline; where a pixel
-/// lies near the limit of rejection, that noise might have decided otherwise counts too.
+/// The variance is that of the flux times profile, smoothed along the order by the straightening's spline; where a
+/// pixel lies near the limit of rejection, that noise might have decided otherwise counts too.
 pub fn extract_orders(
     image: ArrayView2<'_, f32>,
     profile: ArrayView2<'_, f32>,

@@ -177,7 +177,8 @@ impl Limit {
     const NONE: Self = Self { distance: f64::NAN, variance: 0.0 };
 }
 
-/// Extract the orders of a straightened image: the sum of f s / v over the sum of f^2 / v, v a pixel's expected variance.
+/// Extract the orders of a straightened image: the sum of f s / v over the sum of f^2 / v, v a pixel's expected
+/// variance.
 pub fn extract_orders_horne(
     image: ArrayView2<'_, f32>,
     profile: ArrayView2<'_, f32>,

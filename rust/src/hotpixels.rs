@@ -10,10 +10,11 @@ use rayon::prelude::*;
 
 /// Replace bad pixels that have enough good neighbours, then values outside the bounds by NaN.
 ///
-/// A pixel is bad where it lies more than `threshold` local scales off the smoothed image, where `bad` is not 0, or where
-/// it is not finite. The local scale counts as no less than half its median. The image is smoothed along its flattened,
-/// wrapping rows; neighbours wrap in both axes. With 8 good neighbours a bad pixel becomes twice the mean of the edge
-/// neighbours minus the mean of the corner ones, with 6 or 7 the mean of the good ones; else it stays as it is.
+/// A pixel is bad where it lies more than `threshold` local scales off the smoothed image, where `bad` is not 0, or
+/// where it is not finite. The local scale counts as no less than half its median. The image is smoothed along its
+/// flattened, wrapping rows; neighbours wrap in both axes. With 8 good neighbours a bad pixel becomes twice the mean of
+/// the edge neighbours minus the mean of the corner ones, with 6 or 7 the mean of the good ones; else it stays as it
+/// is.
 pub fn repair_hot_pixels(
     image: ArrayView2<'_, f32>,
     bad: ArrayView2<'_, u8>,

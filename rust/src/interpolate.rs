@@ -104,9 +104,8 @@ impl Window<'_> {
     pub fn at(&self, ys: &[f64; LANES], xs: &[f64; LANES]) -> [f32; LANES] {
         let (y, x) = (Axis::new(ys, 0.0), Axis::new(xs, 1.0));
         let ((row, last_row), (column, last_column)) = (y.limits(), x.limits());
-        // One block of 4 rows and columns must hold every lane's samples. A lane whose position is no number has weights
-        // that are none.
-        let near = (last_row - row <= 1.0) & (last_column - column <= 1.0);
+        // One block of 4 rows and columns must hold every lane's samples; a position that is no number has no limits.
+        let near = y.is_known() & x.is_known() & (last_row - row <= 1.0) & (last_column - column <= 1.0);
         let Some(start) = self.place(row, column, (4, LANES + 3)).filter(|_| near) else {
             return self.one_by_one(ys, xs);
         };
@@ -198,6 +197,12 @@ impl Axis {
         axis
     }
 
+    /// Whether all positions are numbers.
+    #[inline(always)]
+    fn is_known(&self) -> bool {
+        self.middle.iter().fold(true, |known, middle| known & !middle.is_nan())
+    }
+
     /// The least middle and the greatest: halves of the lanes against each other, which vector instructions can do.
     #[inline(always)]
     fn limits(&self) -> (f64, f64) {
@@ -220,8 +225,8 @@ impl Axis {
         self.weights
     }
 
-    /// Weights that belong to the same four samples for all lanes, the second of which is `first`: a lane begins with that
-    /// or with the next one.
+    /// Weights that belong to the same four samples for all lanes, the second of which is `first`: a lane begins with
+    /// that or with the next one.
     #[inline(always)]
     fn four(&self, first: f64) -> Weights<4> {
         let [low, centre, high] = &self.weights;

@@ -26,6 +26,7 @@ pub mod network;
 pub mod orders;
 mod parallel;
 pub mod pixels;
+pub mod profile_fit;
 pub mod profiles;
 pub mod readnoise;
 pub mod robust;

@@ -16,7 +16,8 @@ pub(crate) struct LocalScale<'a> {
     scratch: Scratch,
 }
 
-/// Distances of a row's pixels, with the last one before them and the first one after them; places of those that are NaN.
+/// Distances of a row's pixels, with the last one before them and the first one after them; places of those that are
+/// NaN.
 #[derive(Clone)]
 struct Distances {
     values: Vec<f32>,

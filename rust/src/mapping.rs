@@ -91,8 +91,8 @@ impl Maps<'_> {
         self.within(row, x, (self.dx[place], self.dy[place]))
     }
 
-    /// Straight position (y, x) of a pixel of the detector, sought from one that is near; beyond the maps' edges the value
-    /// of the edge counts.
+    /// Straight position (y, x) of a pixel of the detector, sought from one that is near; beyond the maps' edges the
+    /// value of the edge counts.
     pub fn straight(&self, row: usize, column: usize, near: (f64, f64)) -> (f64, f64) {
         let (target_y, target_x, linear) = (row as f64, column as f64, &self.linear);
         let (mut y, mut x) = near;

@@ -8,9 +8,10 @@ pub const LANES: usize = 16;
 
 /// A min/max network that finds the median of `count` values.
 ///
-/// Batcher's merge exchange (Knuth, The Art of Computer Programming 3, algorithm 5.2.2M), stripped of the comparators on
-/// which the middle values do not depend. A comparator reads two slots and writes two others, which are free by then: a
-/// compiler that sees a slot compared with what is written to it makes a conditional store of it, and those are slow.
+/// Batcher's merge exchange (Knuth, The Art of Computer Programming 3, algorithm 5.2.2M), stripped of the comparators
+/// on which the middle values do not depend. A comparator reads two slots and writes two others, which are free by
+/// then: a compiler that sees a slot compared with what is written to it makes a conditional store of it, and those are
+/// slow.
 #[derive(Debug, Clone)]
 pub struct MedianNetwork {
     count: usize,

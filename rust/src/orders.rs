@@ -92,8 +92,8 @@ pub fn rows_of(windows: &[Window]) -> usize {
     windows.iter().map(|window| window.count).sum()
 }
 
-/// Where the spectra of one order go: flux and variance by columns, shares and kept pixels by rows and columns. They may
-/// hold anything.
+/// Where the spectra of one order go: flux and variance by columns, shares and kept pixels by rows and columns. They
+/// may hold anything.
 pub(crate) struct Out<'a> {
     pub e2ds: &'a mut [f64],
     pub variance: &'a mut [f64],

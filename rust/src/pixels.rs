@@ -68,14 +68,7 @@ impl PixelFile {
         self.layout.shape.1 * (self.layout.bitpix.unsigned_abs() as usize / 8)
     }
 
-    /// Physical values of the whole image.
-    pub fn image(&self) -> Result<Array2<f32>> {
-        let mut image = Array2::zeros(self.shape());
-        self.image_into(image.view_mut())?;
-        Ok(image)
-    }
-
-    /// As [`Self::image`], into an image of the same shape.
+    /// Physical values of the whole image, into one of the same shape.
     pub fn image_into(&self, mut image: ArrayViewMut2<'_, f32>) -> Result<()> {
         same_shape("image", &image.view(), self.shape())?;
         let columns = self.shape().1;

@@ -99,22 +99,23 @@ impl Vectorised for Sift<'_> {
     }
 }
 
-/// Differences that are handed on at a time, but for those of a longer run.
+/// Differences that are handed on at a time, or up to twice as many.
 const BATCH: usize = 1024;
 
 /// Call `found` with the differences between every unlit pixel and the one before, batch by batch.
 fn for_differences(pixels: &[f32], unlit: &[u8], mut before: Option<f32>, mut found: impl FnMut(&[f64])) {
     let mut batch = Vec::with_capacity(2 * BATCH);
     for_runs(unlit, |run| {
-        let run = &pixels[run];
-        if let Some(before) = before {
-            batch.push(f64::from(run[0]) - f64::from(before));
-        }
-        batch.extend(run.iter().zip(&run[1..]).map(|(&before, &value)| f64::from(value) - f64::from(before)));
-        before = run.last().copied();
-        if batch.len() >= BATCH {
-            found(&batch);
-            batch.clear();
+        for run in pixels[run].chunks(BATCH) {
+            if let Some(before) = before {
+                batch.push(f64::from(run[0]) - f64::from(before));
+            }
+            batch.extend(run.iter().zip(&run[1..]).map(|(&before, &value)| f64::from(value) - f64::from(before)));
+            before = run.last().copied();
+            if batch.len() >= BATCH {
+                found(&batch);
+                batch.clear();
+            }
         }
     });
     if !batch.is_empty() {

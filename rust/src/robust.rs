@@ -55,8 +55,8 @@ pub(crate) fn between_ranks(low: f64, high: f64, part: f64) -> f64 {
 
 /// Slow part of a flat: nan-medians of overlapping boxes, joined linearly and constant outside.
 ///
-/// Boxes of `width` start at -(width + 1) / 2 and step by width / 4; each is clipped to the flat without its last column.
-/// Boxes of fewer than 3 pixels or without a value are left out; NaN everywhere if none is left.
+/// Boxes of `width` start at -(width + 1) / 2 and step by width / 4; each is clipped to the flat without its last
+/// column. Boxes of fewer than 3 pixels or without a value are left out; NaN everywhere if none is left.
 pub fn slow_part(flat: &[f64], width: usize) -> Result<Vec<f64>> {
     require(width >= 4, "width", width as f64, "at least 4")?;
     let size = flat.len() as isize;

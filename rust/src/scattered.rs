@@ -114,7 +114,8 @@ impl<'a> ScatteredLight<'a> {
         let columns = self.blocks.1;
         let mut blocks = vec![0.0; end.saturating_sub(first) * columns];
         let (mut means, mut line, mut room) = (vec![0.0; columns], vec![0.0; columns], Vec::new());
-        // A kernel's value at k takes the sample (length - 1) / 2 - k further on: what is behind goes with the last ones.
+        // A kernel's value at k takes the sample (length - 1) / 2 - k further on: what is behind goes with the last
+        // ones.
         let ahead = (self.along_y.len() - 1) / 2;
         let behind = self.along_y.len() - 1 - ahead;
         // From the last row on, so that every row's sum runs up the kernel.

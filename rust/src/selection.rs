@@ -1,7 +1,7 @@
 //! Order statistics of many values.
 //!
-//! Source of the idea: Floyd & Rivest 1975, Commun. ACM 18, 165: a sample tells between which two values a rank lies, and
-//! only the few values in between need to be sorted out.
+//! Source of the idea: Floyd & Rivest 1975, Commun. ACM 18, 165: a sample tells between which two values a rank lies,
+//! and only the few values in between need to be sorted out.
 
 use crate::median::{Sample, ascending, between};
 use crate::parallel::pieces;
@@ -37,8 +37,8 @@ fn by_sample<T: Sample>(values: &[T], rank: usize) -> Option<(T, T)> {
     ranked(&mut within, below, values.len(), rank)
 }
 
-/// The values of `rank` and the next one of `count` values, of which `below` lie below those `within` a bracket; none if
-/// the ranks are not within.
+/// The values of `rank` and the next one of `count` values, of which `below` lie below those `within` a bracket; none
+/// if the ranks are not within.
 pub(crate) fn ranked<T: Sample>(within: &mut [T], below: usize, count: usize, rank: usize) -> Option<(T, T)> {
     let rank = rank.checked_sub(below)?;
     let is_last = below + within.len() == count;

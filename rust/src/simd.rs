@@ -1,7 +1,7 @@
 //! The widest vector instructions the processor has, found at run time.
 //!
-//! Kernels are written once, on plain arrays of lanes. Each is compiled for several instruction sets; the operations and
-//! their order are the same in all of them (no fused multiply-add), so the bits of the results are too.
+//! Kernels are written once, on plain arrays of lanes. Each is compiled for several instruction sets; the operations
+//! and their order are the same in all of them (no fused multiply-add), so the bits of the results are too.
 
 use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 use std::sync::LazyLock;

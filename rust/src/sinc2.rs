@@ -1,5 +1,5 @@
-//! The blaze function B(x) = A (sin t / t)^2 (1 + s d), t = 2 pi (d + Q d^2 + C d^3) / P, d = x - L, its derivatives, and
-//! what a least-squares solver needs of them.
+//! The blaze function B(x) = A (sin t / t)^2 (1 + s d), t = 2 pi (d + Q d^2 + C d^3) / P, d = x - L, its derivatives,
+//! and what a least-squares solver needs of them.
 
 use crate::error::{Result, require};
 use crate::simd::{Vectorised, widest};
@@ -60,8 +60,8 @@ impl Fit<'_> {
     /// Triangle R of the QR decomposition of Jacobian and residual, row by row.
     ///
     /// The Jacobian holds the derivatives by the parameters whose scale is not 0, each times its scale; the residual is
-    /// the model less the flux; both are in units of `unit`. With J and f the columns of R, J'J, J'f and |f| are those of
-    /// the whole problem: a solver that uses nothing else sees a handful of rows in place of thousands.
+    /// the model less the flux; both are in units of `unit`. With J and f the columns of R, J'J, J'f and |f| are those
+    /// of the whole problem: a solver that uses nothing else sees a handful of rows in place of thousands.
     pub fn triangle(&self, parameters: &Parameters) -> Result<Vec<f64>> {
         self.check()?;
         let triangle = self.reduced(parameters);
@@ -70,8 +70,9 @@ impl Fit<'_> {
 
     /// Fit the blaze from a start, in units of the scale; see [`minimise`].
     ///
-    /// With more than one column to a bin, the means of as many columns are fitted first, and their minimum is where the
-    /// fit of all columns starts: it lies so near that a few evaluations of all columns remain. Evaluations of both count.
+    /// With more than one column to a bin, the means of as many columns are fitted first, and their minimum is where
+    /// the fit of all columns starts: it lies so near that a few evaluations of all columns remain. Evaluations of both
+    /// count.
     pub fn solve(
         &self,
         start: &Parameters,

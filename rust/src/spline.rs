@@ -23,8 +23,9 @@ pub fn weights(position: f64) -> (f64, [f64; 3]) {
 
 /// Variance of the spline through white noise of variance 1, at a position.
 ///
-/// From the autocorrelation of the prefilter's response K z^|m|, with z the pole and K = (1 - z) / (1 + z): at lag d it is
-/// K^2 z^|d| ((1 + z^2) / (1 - z^2) + |d|). It is 1 on the samples, 0.71 half-way between them, and 0.86 on the average.
+/// From the autocorrelation of the prefilter's response K z^|m|, with z the pole and K = (1 - z) / (1 + z): at lag d it
+/// is K^2 z^|d| ((1 + z^2) / (1 - z^2) + |d|). It is 1 on the samples, 0.71 half-way between them, and 0.86 on the
+/// average.
 #[inline(always)]
 pub fn noise_variance(position: f64) -> f64 {
     const RESPONSE: f64 = (1.0 - POLE) / (1.0 + POLE) * ((1.0 - POLE) / (1.0 + POLE));

@@ -89,8 +89,8 @@ impl Vectorised for BlockRow<'_> {
     }
 }
 
-/// Profiles of orders straightened along their traces: for every trace and block of columns, at the offsets -half … half
-/// from the trace, the median over the block's columns of the image between its rows (linear).
+/// Profiles of orders straightened along their traces: for every trace and block of columns, at the offsets -half …
+/// half from the trace, the median over the block's columns of the image between its rows (linear).
 ///
 /// `traces` are traces by columns [rows]. NaN where fewer than half the columns have a value there.
 pub fn straight_profiles(

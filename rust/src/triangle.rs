@@ -76,8 +76,8 @@ fn first_products(columns: &[[Lanes; BLOCK]], lines: usize) -> Products {
     totals(&sums)
 }
 
-/// Move the `OTHERS` columns after the first by steps along it, and give their products with the first of them, which is
-/// the next to reflect: in one pass, for it is memory that takes the time.
+/// Move the `OTHERS` columns after the first by steps along it, and give their products with the first of them, which
+/// is the next to reflect: in one pass, for it is memory that takes the time.
 #[inline(always)]
 fn reflect<const OTHERS: usize>(columns: &mut [[Lanes; BLOCK]], steps: &Products, lines: usize) -> Products {
     let mut sums = [[0.0; LANES / 2]; OTHERS];

@@ -59,8 +59,8 @@ pub struct Limits {
 
 /// Minimise half the sum of squared residuals from a start within the limits.
 ///
-/// Parameters whose column of the Jacobian is 0 stay where they are. Stops where the cost falls, or the parameters move,
-/// by less than the share `tolerance`, where the scaled gradient is below it, or after `most` evaluations.
+/// Parameters whose column of the Jacobian is 0 stay where they are. Stops where the cost falls, or the parameters
+/// move, by less than the share `tolerance`, where the scaled gradient is below it, or after `most` evaluations.
 pub fn minimise(
     problem: impl Fn(&Vector) -> Linearised,
     start: &Vector,

@@ -22,12 +22,14 @@ pub struct UnlitRule {
 
 /// 1 where a pixel gets no light.
 ///
-/// Ribbons of `box_size` columns are narrow enough for orders to lie level in them: the nan-median of each row of a ribbon
-/// is its cross-order profile, and what is below the running nan-percentile of that (`box_size` rows, shrinking at the
-/// ends) is dark. A dark pixel alone in its neighbourhood is taken out, and one with `least` dark ones is put in.
+/// Ribbons of `box_size` columns are narrow enough for orders to lie level in them: the nan-median of each row of a
+/// ribbon is its cross-order profile, and what is below the running nan-percentile of that (`box_size` rows, shrinking
+/// at the ends) is dark. A dark pixel alone in its neighbourhood is taken out, and one with `least` dark ones is put
+/// in.
 ///
 /// Orders that are not level fill the gaps of such a profile: with `dymap`, the shift of the rows that makes orders
-/// straight, the profile is that of the ribbon's middle column, and every column is moved by what its rows differ from it.
+/// straight, the profile is that of the ribbon's middle column, and every column is moved by what its rows differ from
+/// it.
 pub fn unlit_mask(
     image: ArrayView2<'_, f32>,
     rule: UnlitRule,

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 /// Coefficients of the spline through 1 at an image's pixels and 0 where they are not finite.
 ///
-/// They are 1 but around gaps. The filter is linear: each gap takes away its impulse's response, the product of one along
-/// y and one along x, and a map of the whole image is only made where there are many gaps.
+/// They are 1 but around gaps. The filter is linear: each gap takes away its impulse's response, the product of one
+/// along y and one along x, and a map of the whole image is only made where there are many gaps.
 pub(crate) enum Validity {
     /// There are no gaps.
     Whole,

@@ -27,8 +27,9 @@ pub struct WindowPlanes {
 
 /// Find what the windows of a straightened image lack.
 ///
-/// The light of an order is its typical profile: row by row the median over columns that lie wholly on the detector (255
-/// of them, evenly spread). Where no column does, it is that of the rows that are seen, and coverage is relative to them.
+/// The light of an order is its typical profile: row by row the median over columns that lie wholly on the detector
+/// (255 of them, evenly spread). Where no column does, it is that of the rows that are seen, and coverage is relative
+/// to them.
 pub fn window_planes(
     image: ArrayView2<'_, f32>,
     profile: ArrayView2<'_, f32>,

@@ -118,6 +118,24 @@ def test_hot_pixels_of_nothing_but_nan():
     np.testing.assert_array_equal(_core.repair_hot_pixels(nothing, np.zeros((6, 7), np.uint8), 10.0), nothing)
 
 
+@pytest.mark.parametrize("axis", ["x", "y", "both"])
+def test_straighten_beside_a_position_that_is_no_number(axis):
+    # Rows that differ within a block of eight columns, and in each row gaps in the maps, elsewhere in its blocks.
+    shape = (60, 64)
+    y, x = np.indices(shape)
+    image = noisy_image(shape, holes=0.0)
+    dymap = np.where((x + y) % 3 == 0, 0.6, 0.4).astype(np.float32)
+    dxmap = np.where((x + 2 * y) % 5 == 0, 0.6, 0.4).astype(np.float32)
+    linear = (0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
+    expected = _core.straighten(image, linear, dxmap, dymap)
+    gaps = x % 31 == y % 31
+    for name, values in (("x", dxmap), ("y", dymap)):
+        if axis in (name, "both"):
+            values[gaps] = np.nan
+    found = _core.straighten(image, linear, dxmap, dymap)
+    np.testing.assert_array_equal(found, np.where(gaps, np.float32(np.nan), expected))
+
+
 @pytest.mark.parametrize("holes", [0.0, 0.02])
 def test_straighten(holes):
     shape = (70, 90)
@@ -250,11 +268,24 @@ def test_slow_part(size, width):
             lambda: _core.repair_hot_pixels(np.zeros((9, 8), np.float32)[:, ::2], np.zeros((9, 4), np.uint8), 10.0),
             "contiguous",
         ),
+        (
+            lambda: _core.to_electrons(
+                np.zeros((4, 5), np.float32), None, None, False, False, 1.0, (0, 2**40), (0, 2**40), None
+            ),
+            "last row = 1099511627776: must be within the image",
+        ),
+        (lambda: _core.background_map(np.zeros((0, 3)), 4, 4), "number of cells = 0: must be at least 1"),
     ],
 )
 def test_kernels_refuse_what_they_cannot_do(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_more_memory_than_there_is_is_refused():
+    profile = image = maps = np.zeros((4, 5), np.float32)
+    with pytest.raises((MemoryError, ValueError)):
+        _core.extract_orders(image, profile, [(0, 2**60)], None, False, (1.0, 1.0), (0, 0, 1, 0, 0, 1), maps, maps)
 
 
 @pytest.mark.parametrize("columns", [1, 7, 8, 64, 65, 400])

@@ -52,7 +52,7 @@ fn method(name: &str, sigma: f64, electrons: f64, readnoise: f64) -> PyResult<Me
 
 #[pyfunction]
 fn read_pixels<'py>(py: Python<'py>, source: Source) -> PyResult<Image<'py>> {
-    let file = opened(source)?;
+    let file = compute(py, || opened(source))?;
     filled(py, file.shape(), |out| file.image_into(out))
 }
 
@@ -84,7 +84,7 @@ fn combine_files<'py>(
     readnoise: f64,
 ) -> PyResult<Image<'py>> {
     let method = self::method(method, clip_sigma, electrons, readnoise)?;
-    let files = sources.into_iter().map(opened).collect::<Result<Vec<_>, _>>()?;
+    let files = compute(py, || sources.into_iter().map(opened).collect::<Result<Vec<_>, _>>())?;
     let shape = files.first().map_or((0, 0), PixelFile::shape);
     filled(py, shape, |out| combine_into(files.as_slice(), method, out))
 }

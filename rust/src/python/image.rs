@@ -1,6 +1,6 @@
 //! From the raw image to the straight one.
 
-use super::arrays::{Image, Mask, Spectrum, filled};
+use super::arrays::{Image, Mask, Spectrum, filled, zeros};
 use super::threads::compute;
 use crate::along::{curve_medians, row_medians};
 use crate::background::{background_map, global_background, subtract_background, subtract_background_in_place};
@@ -75,9 +75,7 @@ fn py_to_electrons<'py>(
         bad: bad.as_ref().map(|b| b.as_array()),
     };
     let image = image.as_array();
-    filled(py, (rows.1.saturating_sub(rows.0), columns.1.saturating_sub(columns.0)), |out| {
-        to_electrons_into(image, &steps, out)
-    })
+    filled(py, steps.shape(image.dim())?, |out| to_electrons_into(image, &steps, out))
 }
 
 #[pyfunction(name = "apply_bounds")]
@@ -118,9 +116,9 @@ fn py_background_map<'py>(
     cells: PyReadonlyArray2<'py, f64>,
     rows: usize,
     columns: usize,
-) -> Image<'py> {
+) -> PyResult<Image<'py>> {
     let cells = cells.as_array().to_owned();
-    compute(py, || background_map(&cells, (rows, columns))).into_pyarray(py)
+    Ok(compute(py, || background_map(&cells, (rows, columns)))?.into_pyarray(py))
 }
 
 /// Amplitude, kernel y, kernel x and kernel sigma.
@@ -219,7 +217,7 @@ fn py_straighten<'py>(
     dymap: PyReadonlyArray2<'py, f32>,
 ) -> PyResult<Image<'py>> {
     let (image, dxmap, dymap) = (image.as_array(), dxmap.as_array(), dymap.as_array());
-    let scratch = PyArray2::zeros(py, image.dim(), false);
+    let scratch = zeros(py, image.dim())?;
     let mut scratch = scratch.try_readwrite()?;
     let scratch = scratch.as_array_mut();
     filled(py, image.dim(), |out| straighten_into(image, self::linear(linear), dxmap, dymap, out, scratch))

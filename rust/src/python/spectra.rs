@@ -1,6 +1,6 @@
 //! Extraction.
 
-use super::arrays::{Image, Marks, Mask, Spectrum};
+use super::arrays::{Image, Marks, Mask, Spectrum, zeros};
 use super::image::linear;
 use super::threads::compute;
 use crate::direct::extract_direct;
@@ -9,7 +9,7 @@ use crate::horne::extract_orders_horne_into;
 use crate::mapping::Mapping;
 use crate::orders::{Extraction, Room, Spectra, Window, rows_of};
 use crate::windows::window_planes;
-use numpy::{IntoPyArray, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArrayMethods, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 type SpectraArrays<'py> = (Spectrum<'py>, Spectrum<'py>, Image<'py>, Mask<'py>, Vec<usize>);
@@ -30,8 +30,8 @@ fn filled_spectra<'py>(
     kernel: impl FnOnce(Room<'_>) -> crate::error::Result<Vec<usize>> + Send,
 ) -> PyResult<SpectraArrays<'py>> {
     let (flat, stack) = ((windows.len(), columns), (rows_of(windows), columns));
-    let (e2ds, variance) = (PyArray2::zeros(py, flat, false), PyArray2::zeros(py, flat, false));
-    let (e2dsll, e2dscc) = (PyArray2::zeros(py, stack, false), PyArray2::zeros(py, stack, false));
+    let (e2ds, variance) = (zeros(py, flat)?, zeros(py, flat)?);
+    let (e2dsll, e2dscc) = (zeros(py, stack)?, zeros(py, stack)?);
     let (mut flux, mut errors) = (e2ds.try_readwrite()?, variance.try_readwrite()?);
     let (mut shares, mut kept) = (e2dsll.try_readwrite()?, e2dscc.try_readwrite()?);
     let room = Room {

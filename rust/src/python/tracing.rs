@@ -2,7 +2,8 @@
 
 use super::arrays::{Cube, Image, Spectrum};
 use super::threads::compute;
-use crate::profiles::{coarse_shifts, fit_profiles, mean_profiles};
+use crate::profile_fit::fit_profiles;
+use crate::profiles::{coarse_shifts, mean_profiles};
 use crate::tracing::{column_blocks, straight_profiles};
 use numpy::{IntoPyArray, PyArray3, PyReadonlyArray2, PyReadonlyArray3};
 use pyo3::prelude::*;

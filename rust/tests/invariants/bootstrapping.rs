@@ -35,7 +35,10 @@ proptest! {
     }
 
     #[test]
-    fn unlit_pixels_do_not_depend_on_scale_or_level(image in image(8..=20, 8..=30), scale in select(vec![0.5f32, 2.0, 8.0])) {
+    fn unlit_pixels_do_not_depend_on_scale_or_level(
+        image in image(8..=20, 8..=30),
+        scale in select(vec![0.5f32, 2.0, 8.0]),
+    ) {
         let other = image.mapv(|v| v * scale);
         prop_assert_eq!(
             unlit_mask(image.view(), RULE, None).unwrap(),
