@@ -71,8 +71,8 @@ impl Fit<'_> {
     /// Fit the blaze from a start, in units of the scale; see [`minimise`].
     ///
     /// With more than one column to a bin, the means of as many columns are fitted first, and their minimum is where
-    /// the fit of all columns starts: it lies so near that a few evaluations of all columns remain. Evaluations of both
-    /// count.
+    /// the fit of all columns starts: it lies so near that a few evaluations of all columns remain. Where the means go
+    /// a long way, it may be the wrong one, and all columns are fitted from the start. Evaluations of both count.
     pub fn solve(
         &self,
         start: &Parameters,
@@ -86,7 +86,7 @@ impl Fit<'_> {
             return Ok(self.minimum(start, limits, tolerance, most));
         }
         let (x, flux) = (means(self.x, columns_per_bin), means(self.flux, columns_per_bin));
-        let near = Fit { x: &x, flux: &flux, ..*self }.minimum(start, limits, tolerance, most);
+        let near = Fit { x: &x, flux: &flux, ..*self }.minimum(start, limits, tolerance, most.min(LONG_WAY));
         let start = if near.converged { &near.values } else { start };
         let found = self.minimum(start, limits, tolerance, most);
         Ok(Found { evaluations: near.evaluations + found.evaluations, ..found })
@@ -125,6 +125,9 @@ impl Fit<'_> {
 
 /// Fewer bins than these tell too little of six parameters to be worth a fit.
 const LEAST_BINS: usize = 100;
+
+/// Evaluations within which means of columns find their minimum, if it is the one next to the start.
+const LONG_WAY: usize = 60;
 
 /// Means of so many values each; the last one may be of fewer.
 fn means(values: &[f64], count: usize) -> Vec<f64> {

@@ -71,15 +71,17 @@ def test_means_of_columns_lead_to_the_minimum_of_all_columns(seed, columns_per_b
     assert np.abs(distance).max() < 1e-5 * START[0]
 
 
-@pytest.mark.parametrize("shift", [-1 / 3, 1 / 3])
-def test_a_start_a_third_of_the_period_off_leads_where_all_columns_lead(shift):
-    x, flux = order(2)
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("shift", [-1 / 3, -0.2, 0.25, 1 / 3])
+def test_from_a_bad_start_means_of_columns_do_no_worse_than_all_columns(seed, shift):
+    # Such a start leads to one of several minima; some are a hundred times as high as the others.
+    x, flux = order(seed)
     away = START.copy()
     away[2] += shift * away[1]
     plain, _, converged = fitted(x, flux, 1, away)
     found, _, as_well = fitted(x, flux, 12, away)
     assert converged and as_well
-    np.testing.assert_allclose(sinc2(x, np.array(found) * UNITS)[0], sinc2(x, np.array(plain) * UNITS)[0], rtol=1e-5)
+    assert cost(x, flux, found) < 1.5 * cost(x, flux, plain)
 
 
 def test_few_columns_are_not_binned():

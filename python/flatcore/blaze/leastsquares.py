@@ -21,6 +21,7 @@ Loss = Literal["linear", "soft_l1"]
 # The first fit finds the minimum, the second one goes down to its bottom: by 1e-12 two fits of the same data agree far
 # below any order's noise.
 TOLERANCES = (1e-8, 1e-12)
+# Of each descent of a fit; the first fit has two, one by means of columns.
 MOST_EVALUATIONS = 400
 # What MINPACK says of a fit that met one of its tolerances.
 CONVERGED = (1, 2, 3, 4)
