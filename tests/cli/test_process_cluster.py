@@ -117,6 +117,10 @@ def workers_of(process):
     return found
 
 
+def statuses(root):
+    return Counter(run.status for run in RunLog.open(root).records())
+
+
 def assert_same_end(root, reference):
     assert products(root) == products(reference)
     assert calibration_rows(root) == calibration_rows(reference)
@@ -153,10 +157,12 @@ def test_killed_as_a_whole_and_resumed(forty, forty_done, tmp_path):
     root = copy_root(forty, tmp_path / "root")
     with flatcore_process(root, "--workers", "2") as process:
         wait_until(lambda: done_in(root) >= 10, process)
+        # Products are there before their run is told to be done.
+        wait_until(lambda: statuses(root)["done"] >= 8, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     time.sleep(1.0)
-    before = Counter(run.status for run in RunLog.open(root).records())
+    before = statuses(root)
     assert before["done"] >= 8 and before["running"] == 0
     with flatcore_process(root, "--workers", "2") as process:
         out, errors = process.communicate(timeout=LIMIT_S)
