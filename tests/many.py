@@ -85,4 +85,4 @@ def run_rows(root):
 
 def leftovers(root):
     """Temporary files that nobody will ever use."""
-    return sorted(root.rglob(".*.tmp"))
+    return sorted([*root.rglob(".*.tmp"), *root.rglob(".incoming")])

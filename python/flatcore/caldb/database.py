@@ -11,9 +11,10 @@ from typing import Literal
 
 from flatcore.caldb.choice import CalibrationRecord
 from flatcore.caldb.engine import Backend
+from flatcore.caldb.incoming import FORMER, abandoned
 from flatcore.caldb.keys import identify, iso_utc, same_key
 from flatcore.caldb.source import CalibrationSource, in_order
-from flatcore.caldb.store import Delivery, delete
+from flatcore.caldb.store import Delivery, delete, put_back
 from flatcore.caldb.table import CalibrationTable
 from flatcore.errors import CalibrationError
 from flatcore.fitsio import sha256_of
@@ -167,6 +168,7 @@ class CalibrationDatabase(CalibrationSource):
         OutputError
             The store or the database cannot be written.
         """
+        self._repair()
         with Delivery(self.store, replace) as delivery:
             hashes = delivery.stage(sources)
             hashed = [
@@ -179,6 +181,16 @@ class CalibrationDatabase(CalibrationSource):
                 delivery.place()
             delivery.keep()
         return hashed
+
+    def _repair(self) -> None:
+        """Take back what killed processes have brought into the store and not recorded."""
+        with abandoned(self.store) as folders:
+            formers = [former for folder in folders for former in sorted((folder / FORMER).glob("*"))]
+            if not formers:
+                return
+            with self.table.writing() as rows:
+                for former in formers:
+                    put_back(former, self.store / former.name, rows.hashes_in_use(former.name))
 
     def remove(self, records: Collection[CalibrationRecord], *, keep_files: bool = False) -> list[Path]:
         """Delete records, and their files unless others are of the same file.

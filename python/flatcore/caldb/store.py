@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import shutil
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from flatcore.caldb.incoming import FORMER, NEW, incoming
 from flatcore.errors import InputError, OutputError
 from flatcore.fitsio import sha256_of
 from flatcore.writing import replacing
@@ -23,7 +23,7 @@ COPIES = 4
 class Delivery:
     """Files on their way into the store: staged as hidden copies, then placed under their names, then kept.
 
-    Leaving the block before :meth:`keep` takes everything back.
+    Leaving the block before :meth:`keep` takes everything back; for one that is killed, see :func:`put_back`.
 
     Parameters
     ----------
@@ -38,8 +38,9 @@ class Delivery:
         self._replace = replace
         self._staged: list[tuple[Path, Path]] = []
         self._at_home: list[tuple[Path, Path, str]] = []
-        self._leftovers: list[Path] = []
         self._undo = contextlib.ExitStack()
+        self._hidden = contextlib.ExitStack()
+        self._incoming: Path | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -47,11 +48,8 @@ class Delivery:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):
+        with self._hidden, contextlib.suppress(OSError):
             self._undo.close()
-        for leftover in self._leftovers:
-            with contextlib.suppress(OSError):
-                leftover.unlink(missing_ok=True)
 
     def stage(self, sources: Sequence[Path]) -> list[str]:
         """Bring files to the store's disk without showing them, all refusals before the first copy.
@@ -71,6 +69,9 @@ class Delivery:
         _refuse_namesakes(sources)
         at_home = {source: self._has(source, self._store / source.name) for source in sources}
         by_name = {source.name: source for source in reversed(sources)}
+        for source in sources:
+            if not at_home[source]:
+                self._room(self._store / source.name)
         with ThreadPoolExecutor(COPIES) as pool:
             staged = {name: pool.submit(self._stage, source, at_home[source]) for name, source in by_name.items()}
         return [staged[source.name].result() for source in sources]
@@ -129,24 +130,27 @@ class Delivery:
         return same
 
     def _copy(self, source: Path, target: Path) -> Path:
-        copy = self._hidden(target)
+        copy = self._room(target) / NEW / target.name
         with _writing(target), replacing(copy) as temporary:
             shutil.copyfile(source, temporary)
         return copy
 
     def _place(self, copy: Path, target: Path) -> None:
         if target.exists():
-            former = self._hidden(target)
+            former = self._room(target) / FORMER / target.name
+            former.parent.mkdir(exist_ok=True)
             shutil.copy2(target, former)
             self._undo.callback(former.replace, target)
         else:
             self._undo.callback(target.unlink, missing_ok=True)
         copy.replace(target)
 
-    def _hidden(self, target: Path) -> Path:
-        path = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-        self._leftovers.append(path)
-        return path
+    def _room(self, target: Path) -> Path:
+        """Give the delivery's own folder; the first file that needs it names it in a failure."""
+        if self._incoming is None:
+            with _writing(target):
+                self._incoming = self._hidden.enter_context(incoming(self._store))
+        return self._incoming
 
 
 def _sha256_of_input(path: Path) -> str:
@@ -154,6 +158,29 @@ def _sha256_of_input(path: Path) -> str:
         return sha256_of(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def put_back(former: Path, target: Path, recorded: Collection[str]) -> None:
+    """Undo what a killed delivery has placed and not recorded, if the file that was replaced is the recorded one.
+
+    Parameters
+    ----------
+    former
+        What was replaced.
+    target
+        Its place in the store.
+    recorded
+        SHA-256 of the contents that are in use under that name.
+
+    Raises
+    ------
+    OutputError
+        The store cannot be written.
+    """
+    with _writing(target):
+        known = target.exists() and sha256_of(target) in recorded
+        if not known and sha256_of(former) in recorded:
+            former.replace(target)
 
 
 def delete(path: Path) -> bool:

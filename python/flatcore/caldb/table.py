@@ -108,6 +108,11 @@ class Rows:
         query = sql.select(sql.literal(True)).select_from(CALIBRATIONS).where(_of_file(filename)).limit(1)
         return self.connection.execute(query).first() is not None
 
+    def hashes_in_use(self, filename: str) -> set[str]:
+        """Give the SHA-256 that the records in use have of a file."""
+        query = sql.select(CALIBRATIONS.c["SHA256"]).where(_of_file(filename) & (CALIBRATIONS.c["USED"] != 0))
+        return set(self.connection.execute(query).scalars())
+
 
 def _of_file(filename: str) -> sql.ColumnElement[bool]:
     return CALIBRATIONS.c["FILENAME"] == filename
