@@ -90,6 +90,11 @@ class FiberChange:
     level: NDArray[np.float64]
 
 
+def check_verdict(passed: bool, decisive: bool) -> str:
+    """Give the word for what came of a check: pass; fail; or warns, where it fails and the fibre does not with it."""
+    return "pass" if passed else "fail" if decisive else "warns"
+
+
 @dataclass(frozen=True)
 class QcCheck:
     """One quality check: what was measured, what was asked, whether it holds, and whether the fibre fails with it."""

@@ -146,6 +146,29 @@ class TestShow:
         assert shown["seconds"] == [["combine", "0.250"], ["blaze", "12.000"]]
         assert parts[-1] == "warning: 5 frames, fewer than the 10 of SPIROU\n"
 
+    def test_checks_that_do_not_decide_warn(self, run: Callable[..., Outcome], runs: RunLog, pids: list[str]) -> None:
+        def check(name: str, *, passed: bool, decisive: bool) -> dict[str, object]:
+            return {"name": name, "value": 0.5, "limit": f"{name} < 1", "passed": passed, "decisive": decisive}
+
+        checks = [
+            check("max_rms", passed=False, decisive=True),
+            check("published_rms", passed=False, decisive=False),
+            check("usable", passed=True, decisive=False),
+        ]
+        fiber = {"passed": False, "checks": checks, "orders": [{"order": 3, "verdict": "fail"}]}
+        runs.finish(pids[2], "failed-qc", 4, {"images": [{"stem": "3F_pp", "fibers": {"C": fiber}}]})
+        _, _, quality = run("show", pids[2]).out.partition("quality control\n")
+        *table, words = quality.splitlines()
+        assert [line.split()[2:] for line in table[2:]] == [
+            ["fail", "max_rms", "=", "0.5", "max_rms", "<", "1", "3"],
+            ["warns", "published_rms", "=", "0.5", "published_rms", "<", "1"],
+            ["pass", "usable", "=", "0.5", "usable", "<", "1"],
+        ]
+        assert words == "warns: is not what was asked for, but no fibre fails with it (the profile's qc.decisive)"
+        assert json.loads(run("show", pids[2], "--json").out)["run"]["record"]["images"][0]["fibers"]["C"] == fiber
+        # A record of before there were such checks: all decide, and nothing is to be explained.
+        assert "warns" not in run("show", pids[0]).out
+
     def test_error(self, run: Callable[..., Outcome], pids: list[str]) -> None:
         lines = run("show", 2).out.splitlines()
         assert lines[1:3] == ["  status       error, exit status 3", "  error        a.fits: no such file"]

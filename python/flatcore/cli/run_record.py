@@ -22,6 +22,7 @@ def print_record(record: Record) -> None:
     _print_listing("calibrations", _calibrations(record))
     _print_facts("settings that differ from the defaults", _changed(record))
     _print_listing("quality control", _quality(record))
+    _explain_warns(record)
     _print_listing("products", _products(record))
     _print_facts("seconds", ((name, f"{seconds:.3f}") for name, seconds in _table(record, "seconds").items()))
     for warning in _list(record, "warnings"):
@@ -58,17 +59,27 @@ def _changed(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _quality(record: Record) -> Listing:
+    from flatcore.results import check_verdict  # noqa: PLC0415 - only a run with a record needs it
+
     listing = Listing("image", "fibre", "verdict", "measured", "asked", "orders that fail")
     for image in _list(record, "images"):
         for fiber, quality in _table(image, "fibers").items():
             failed = [str(order["order"]) for order in _list(quality, "orders") if order["verdict"] == "fail"]
             for check in _list(quality, "checks"):
                 measured = "none" if check["value"] is None else f"{check['value']:.5g}"
-                verdict = "pass" if check["passed"] else "fail"
-                listing.add(
-                    image["stem"], fiber, verdict, f"{check['name']} = {measured}", check["limit"], ", ".join(failed)
-                )
+                verdict = check_verdict(check["passed"], check.get("decisive", True))
+                # An order's own verdict is that on its rms.
+                orders = ", ".join(failed) if check["name"] == "max_rms" else ""
+                listing.add(image["stem"], fiber, verdict, f"{check['name']} = {measured}", check["limit"], orders)
     return listing
+
+
+def _explain_warns(record: Record) -> None:
+    """Say what a check means that warns, where there is one."""
+    fibers = [fiber for image in _list(record, "images") for fiber in _table(image, "fibers").values()]
+    checks = [check for fiber in fibers for check in _list(fiber, "checks")]
+    if any(not check["passed"] and not check.get("decisive", True) for check in checks):
+        click.echo("warns: is not what was asked for, but no fibre fails with it (the profile's qc.decisive)")
 
 
 def _products(record: Record) -> Listing:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from flatcore.results import check_verdict
+
 # What stands for a value that there is none of.
 NONE = "–"
 
@@ -77,9 +79,9 @@ def text(value: object) -> Cell:
 
 def verdict(passed: bool, decisive: bool = True) -> Cell:
     """Give the cell of a verdict: in a word and a sign, not by its colour alone."""
-    if passed:
-        return Cell("✓ pass", "pass", "good")
-    return Cell("✗ fail", "fail", "bad") if decisive else Cell("! warns", "warns", "warn")
+    word = check_verdict(passed, decisive)
+    sign, tone = {"pass": ("✓", "good"), "fail": ("✗", "bad"), "warns": ("!", "warn")}[word]
+    return Cell(f"{sign} {word}", word, tone)
 
 
 def without_empty(table: Table) -> Table:
