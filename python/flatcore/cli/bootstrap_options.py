@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from flatcore.cli.helpful import Command
-from flatcore.cli.options import data_root_option, database_url_option
+from flatcore.cli.options import data_root_option, database_url_option, in_dir_option
 from flatcore.cli.special import arrange
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ OPTIONS: tuple[_Option, ...] = (
         "--fiber-order", metavar="A,B", help="Localisations from low rows up; by default as the profile has them."
     ),
     click.option("--no_in_qc", is_flag=True, help="Keep frames whose QCC_ALL is false."),
-    click.option("--force_indir", metavar="DIR", help="Folder of the observation directories, in place of tmp."),
+    in_dir_option,
     _file("darkfile", "DARKREF", "Dark"),
     _file("badpixfile", "BADPIX", "Bad pixels"),
     _file("locofile", "LOC", "Traces, one file for each fibre,"),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from click import get_current_context
 
-from flatcore.cli.options import database_url_option
+from flatcore.cli.options import LocalFolder, database_url_option
 
 if TYPE_CHECKING:
     from flatcore.caldb import CalibrationDatabase, CalibrationRecord
@@ -20,11 +21,22 @@ Command = Callable[..., Any]
 
 _DATA_ROOT = click.option(
     "--data-root",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=LocalFolder(exists=True, file_okay=False, path_type=Path),
     envvar="FLATCORE_DATA",
     show_envvar=True,
     required=True,
     help="Folder that holds calib.",
+)
+# Runs are in the database alone: with --database-url nothing is read below the data root, which may be a storage.
+_DATA_ROOT_OF_RUNS = click.option(
+    "--data-root",
+    metavar="DIRECTORY",
+    envvar="FLATCORE_DATA",
+    show_envvar=True,
+    help="Folder that holds calib, and in it the database; not needed with --database-url.",
+)
+_FOLDER_OF_RUNS = LocalFolder(
+    "the runs of a storage are in the database that --database-url names", exists=True, file_okay=False
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -42,15 +54,24 @@ def on_calibrations(function: Command) -> Command:
 
 
 def on_runs(function: Command) -> Command:
-    """Give a command --data-root and --database-url, and the log of runs of the two as ``runs``."""
+    """Give a command --data-root and --database-url, and the log of runs that they name as ``runs``."""
 
     @functools.wraps(function)
-    def command(*, data_root: Path, database_url: str | None, **options: Any) -> Any:
+    def command(*, data_root: str | None, database_url: str | None, **options: Any) -> Any:
         from flatcore.caldb import RunLog  # noqa: PLC0415 - keeps help instant
 
-        return function(runs=RunLog.open(data_root, database_url), **options)
+        folder = "" if database_url else _folder_of_runs(data_root)
+        return function(runs=RunLog.open(folder, database_url), **options)
 
-    return _DATA_ROOT(database_url_option(command))
+    return _DATA_ROOT_OF_RUNS(database_url_option(command))
+
+
+def _folder_of_runs(data_root: str | None) -> Path:
+    context = get_current_context()
+    option = next(parameter for parameter in context.command.params if parameter.name == "data_root")
+    if data_root is None:
+        raise click.MissingParameter(ctx=context, param=option)
+    return Path(_FOLDER_OF_RUNS.convert(data_root, option, context))
 
 
 def matching(database: CalibrationDatabase, name: str) -> list[CalibrationRecord]:

@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from flatcore.cli.helpful import Command
-from flatcore.cli.options import database_url_option
+from flatcore.cli.options import LocalFolder, database_url_option
 from flatcore.cli.special import arrange, run_file_option
 
 EPILOG = """\b
@@ -103,7 +103,12 @@ PANELS = {
     help="Of each worker of this machine: auto, 8GiB, or 0 for none.",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask cluster, such as tcp://host:8786, in place of --workers.")
-@click.option("--stage", metavar="DIR", help="Local folder in which nights of a storage are run; on every worker.")
+@click.option(
+    "--stage",
+    type=LocalFolder(hint=""),
+    metavar="DIR",
+    help="Local folder in which nights of a storage are run; on every worker.",
+)
 @click.option(
     "--storage-option",
     "storage_options",

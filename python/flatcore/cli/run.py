@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from flatcore.cli.helpful import Command
-from flatcore.cli.options import data_root_option, database_url_option
+from flatcore.cli.options import data_root_option, database_url_option, in_dir_option, out_dir_option
 from flatcore.cli.special import (
     arrange,
     hide,
@@ -111,7 +111,7 @@ def _file(name: str, key: str, text: str, *aliases: str) -> Callable[[_Command],
 @data_root_option
 @click.option("--instrument", metavar="NAME|FILE", help="Packaged profile or TOML file; by default chosen by INSTRUME.")
 @click.option("--no_in_qc", is_flag=True, help="Keep frames whose QCC_ALL is false.")
-@click.option("--force_indir", metavar="DIR", help="Folder of the observation directories, in place of tmp.")
+@in_dir_option
 @click.option("--listing", is_flag=True, help="List up to 15 observation directories, or files of OBS_DIR, and exit.")
 @click.option("--listingall", is_flag=True, help="List all of them, and exit.")
 @click.option(
@@ -166,7 +166,7 @@ def _file(name: str, key: str, text: str, *aliases: str) -> Callable[[_Command],
 )
 @run_file_option
 @click.option("--ref", is_flag=True, help="Register reference calibrations; failing quality control is an error.")
-@click.option("--force_outdir", metavar="DIR", help="Folder of the products' directories, in place of red.")
+@out_dir_option
 @click.option(
     "--debug",
     type=click.IntRange(min=0),

@@ -9,6 +9,7 @@ from typing import Any
 import rich_click as click
 
 from flatcore.cli.helpful import Command
+from flatcore.cli.options import LocalFolder
 
 EPILOG = """\b
 Examples:
@@ -26,7 +27,7 @@ Next: flatcore run 2020-08-31 --data-root demo"""
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
-@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", metavar="DIR", type=LocalFolder(hint="", file_okay=False, path_type=Path))
 @click.option(
     "--instrument",
     default="SMALL",

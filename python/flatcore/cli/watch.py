@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from flatcore.cli import run
 from flatcore.cli.helpful import Command
-from flatcore.cli.options import data_root_option, database_url_option
+from flatcore.cli.options import data_root_option, database_url_option, in_dir_option, out_dir_option
 from flatcore.cli.special import arrange, hide, xhelp_option
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ _SECONDS = click.FloatRange(min=0.0, max=1e9)
 )  # fmt: skip
 @click.option("--report/--no-report", default=True, show_default=True, help="Write a page that explains each run.")
 @click.option("--crunfile", metavar="FILE", help="Run file with defaults for the options of the runs.")
-@click.option("--force_indir", metavar="DIR", help="Folder of the observation directories, in place of tmp.")
-@click.option("--force_outdir", metavar="DIR", help="Folder of the products' directories, in place of red.")
+@in_dir_option
+@out_dir_option
 @click.option("--quiet", is_flag=True, help="Warnings and errors only.")
 @database_url_option
 @xhelp_option
