@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 
 import pytest
@@ -257,7 +258,7 @@ def test_a_table_is_whole_where_there_is_little_room(width, monkeypatch, capsys)
     name = "spirou/2020 [a]/2020-08-31"
     failed = NightReport(name, "FLAT_FLAT", "error", "no dark", exit_status=3, seconds=1234.5)
     done = NightReport("2020-08-01", "DARK_FLAT", "failed-qc", "changed: calibrations, fibres", seconds=1.0)
-    print_batch(BatchResult((done, failed)), dry_run=False, seconds=10.0)
+    print_batch(BatchResult((done, failed)), dry_run=False, seconds=10.0, database="--data-root x")
     shown = capsys.readouterr().out
     assert "…" not in shown and max(map(len, shown.splitlines())) <= width
     words = shown.split()
@@ -273,3 +274,39 @@ def test_a_table_at_the_end(three_done, tmp_path, capsys):
     assert "2020-08-03 FLAT_FLAT | done" in told.err
     assert "forced" in told.out and "1 set of flats: 1 done" in told.out
     assert not leftovers(root)
+
+
+def test_the_end_tells_where_the_warnings_are(three_nights, tmp_path, capsys):
+    root = copy_root(three_nights, tmp_path / "a root")
+    url = f"sqlite:///{root}/calib/flatcore.db"
+    for given, named in (
+        (("--data-root", root), ("--data-root", str(root))),
+        (("--data-root", f"file://{root}"), ("--data-root", str(root))),
+        (("--data-root", root, "--database-url", url), ("--database-url", "URL")),
+    ):
+        capsys.readouterr()
+        assert run("process", "2020-08-0[12]", *given, *ONE_FIBER, "--force", "--set", "qc.min_usable=0.9999") == 0
+        lines = capsys.readouterr().out.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith("warnings are told by: "))
+        command = shlex.split(lines[at].partition(": ")[2])
+        assert command == ["flatcore", "runs", "show", "PID", *named]
+        shown = [line.split() for line in lines[at + 1 : at + 3]]
+        assert [(night, kind) for _, night, kind in shown] == [(f"2020-08-0{i}", "FLAT_FLAT") for i in (1, 2)]
+        for pid, night, _ in shown:
+            # The number in the table is that of the warnings shown there.
+            count = next(line for line in lines if night in line and "forced" in line).split("│")[-3].strip()
+            asked = [{"PID": pid, "URL": url}.get(word, word) for word in command[1:]]
+            assert run(*asked) == 0
+            assert capsys.readouterr().out.count("\nwarning: ") == int(count) > 0
+    assert run("process", "2020-08-0[12]", "--data-root", root, *ONE_FIBER, "--set", "qc.min_usable=0.9999") == 0
+    assert "warnings are told by" not in capsys.readouterr().out
+
+
+def test_of_many_nights_with_warnings_some_are_named(capsys):
+    record = {"warnings": ["w"]}
+    nights = [NightReport(f"n{i}", "FLAT_FLAT", "done", pid=f"PID-{i}", seconds=1.0, record=record) for i in range(6)]
+    print_batch(BatchResult(tuple(nights)), dry_run=False, seconds=10.0, database="--data-root x")
+    _, _, after = capsys.readouterr().out.partition("warnings are told by: flatcore runs show PID --data-root x\n")
+    assert after.splitlines()[:5] == [
+        *(f"    PID-{i}  n{i} FLAT_FLAT" for i in range(4)), "    and 2 more: flatcore runs list --data-root x"
+    ]  # fmt: skip

@@ -126,14 +126,21 @@ class _Lines(logging.Handler):
         self._console = console
 
 
-def print_batch(result: BatchResult, *, dry_run: bool, seconds: float) -> None:
-    """Print the table of nights, what lies behind the failures, and the sum of it all."""
+def print_batch(result: BatchResult, *, dry_run: bool, seconds: float, database: str) -> None:
+    """Print the table of nights, what lies behind the failures, where warnings are told, and the sum of it all.
+
+    Parameters
+    ----------
+    database
+        The option by which another command finds the same runs.
+    """
     console = Console()
     if not result.nights:
         console.print("no flats")
         return
     console.print(_table(result, dry_run))
     _print_causes(console, result)
+    _print_warned(console, result, database)
     counts = Counter(night.status for night in result.nights)
     text = ", ".join(f"{count} {WORDS.get(status, status)}" for status, count in sorted(counts.items()))
     ran = counts["done"] + counts["failed-qc"]
@@ -179,9 +186,12 @@ def _row(night: NightReport, dry_run: bool) -> list[str]:
         return row
     rms = _largest_rms(night)
     warnings = len(night.record.get("warnings", ()))
-    ran = night.status in ("done", "failed-qc")
     seconds = f"{night.seconds:.1f}" if night.seconds else ""
-    return [*row, "" if rms is None else f"{rms:.4f}", str(warnings) if ran else "", seconds]
+    return [*row, "" if rms is None else f"{rms:.4f}", str(warnings) if _was_run(night) else "", seconds]
+
+
+def _was_run(night: NightReport) -> bool:
+    return night.status in ("done", "failed-qc")
 
 
 def _largest_rms(night: NightReport) -> float | None:
@@ -203,6 +213,19 @@ def _print_causes(console: Console, result: BatchResult) -> None:
         console.print(f"{count} × ", style="bold red", end="", highlight=False)
         console.print(f"{cause.text}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"    {named}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_warned(console: Console, result: BatchResult, database: str) -> None:
+    """Print which command tells the warnings that the table counts, and the runs to ask it for."""
+    warned = [night for night in result.nights if _was_run(night) and night.record.get("warnings")]
+    if not warned:
+        return
+    lines = [f"warnings are told by: flatcore runs show PID {database}"]
+    lines += [f"    {night.pid}  {night.label}" for night in warned[:MOST_NAMED]]
+    if len(warned) > MOST_NAMED:
+        lines.append(f"    and {len(warned) - MOST_NAMED} more: flatcore runs list {database}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_batch_json(result: BatchResult) -> None:

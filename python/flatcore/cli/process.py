@@ -153,7 +153,7 @@ def command(nights: tuple[str, ...], **options: Any) -> int:
     if options["as_json"]:
         print_batch_json(result)
     elif not options["quiet"]:
-        print_batch(result, dry_run=asked.dry_run, seconds=watcher.seconds)
+        print_batch(result, dry_run=asked.dry_run, seconds=watcher.seconds, database=_database(options))
     if options["quiet"]:
         watcher.tell_causes(result)
     return 0 if asked.dry_run else result.exit_status
@@ -207,6 +207,17 @@ def _options(nights: tuple[str, ...], options: dict[str, Any]) -> Any:
             )
         },
     )  # fmt: skip
+
+
+def _database(options: dict[str, Any]) -> str:
+    """Give the option by which ``flatcore runs`` finds what was run; a URL is not shown: it may hold a password."""
+    from shlex import quote  # noqa: PLC0415 - keeps help instant
+
+    return (
+        "--database-url URL"
+        if options["database_url"]
+        else f"--data-root {quote(options['data_root'].removeprefix('file://'))}"
+    )
 
 
 def _refuse_what_would_be_ignored(options: dict[str, Any]) -> None:
