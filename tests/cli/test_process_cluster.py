@@ -187,7 +187,9 @@ def test_interrupted_it_ends_in_order(forty, tmp_path, how):
             process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 128 + (signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM)
-    assert "Traceback" not in errors and errors.rstrip().endswith("interrupted")
+    assert "Traceback" not in errors and errors.splitlines()[-1] == (
+        "interrupted: nights that are done stay done, and the same command does the rest"
+    )
     statuses = Counter(run.status for run in RunLog.open(root).records())
     assert statuses["interrupted"] >= 1 and not statuses["running"] and not statuses["killed"]
 

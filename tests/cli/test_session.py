@@ -88,10 +88,24 @@ def test_signals_clean_up(night, number, status):
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == status, err
-    assert out == "" and "interrupted" in err and "Traceback" not in err
+    assert out == "" and "Traceback" not in err
+    left = "interrupted: no file is half-written, and the same command makes the night anew"
+    assert err.splitlines()[-1] == left
     assert not temporaries(night)
     (record,) = RunLog.open(night).records()
     assert (record.status, record.exit_status) == ("interrupted", status)
+    # It does, even where nothing is done twice.
+    assert run("run", OBS_DIR, "--data-root", night, "--quiet", "--skip-existing") == 0
+    assert [record.status for record in RunLog.open(night).records()] == ["done", "interrupted"]
+
+
+def test_a_quiet_run_says_no_more_than_that_it_was_interrupted(night, capsys, monkeypatch):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flatcore.session.make", interrupted)
+    assert refused(capsys, 130, "run", OBS_DIR, "--data-root", night, "--quiet").strip() == "interrupted"
+    assert "interrupted: no file is" in refused(capsys, 130, "run", OBS_DIR, "--data-root", night)
 
 
 def test_killed_at_any_moment(night, capsys):

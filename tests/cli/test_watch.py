@@ -205,6 +205,7 @@ def test_a_signal_ends_the_run_too(night):
     (record,) = records(night)
     assert (record.status, record.exit_status) == ("interrupted", 143)
     assert "it is run again at the next start" in said(night)
+    assert "ended by signal 15; no file is half-written, and the next start goes on from here" in said(night)
     assert run("watch", "--data-root", night, "--once", "--quiet-time", "0", *QUICK) == 0
     assert [found.status for found in records(night)] == ["done", "interrupted"]
 

@@ -103,9 +103,10 @@ def _status(args: list[str] | None) -> int:
         click.echo(f"error: {error}", err=True)
         return error.exit_status
     except (KeyboardInterrupt, click.Abort) as interrupt:
-        click.echo("interrupted", err=True)
         # click hands a signal on as the cause of its own exception.
-        return 128 + int(getattr(interrupt.__cause__ or interrupt, "number", signal.SIGINT))
+        cause = interrupt.__cause__ or interrupt
+        click.echo(": ".join(["interrupted", *getattr(cause, "__notes__", ())]), err=True)
+        return 128 + int(getattr(cause, "number", signal.SIGINT))
     except Exception:
         traceback.print_exc()
         click.echo("error: internal error; please report the lines above", err=True)

@@ -156,7 +156,8 @@ def _table(result: BatchResult, dry_run: bool) -> Table:
         table.add_column(heading, no_wrap=True)
     table.add_column("why", overflow="fold", min_width=8)
     if not dry_run:
-        for heading in ("largest rms", "warnings", "seconds"):
+        # In two lines, since rich cuts a table off rather than break one heading: 80 columns are enough for all.
+        for heading in ("largest\nrms", "warnings", "seconds"):
             table.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
     shown = {id(night) for night in _shown(result.nights)}
     left_out = 0

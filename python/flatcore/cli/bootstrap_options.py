@@ -172,7 +172,7 @@ def _run(  # noqa: PLR0917 - as step_command
         lock_timeout_s=options["lock_timeout"],
     )
     with (
-        watcher.signals_as_exceptions(),
+        watcher.signals_as_exceptions(_left_by_interrupt(options)),
         watcher.Watcher("flatcore", options["quiet"], 0, bars=True) as watched,
     ):
         result = bootstrap(request, watched.stage)
@@ -186,6 +186,14 @@ def _run(  # noqa: PLR0917 - as step_command
             tell(result)
         _tell(name, result, figures, profile)
     return 0
+
+
+def _left_by_interrupt(options: Mapping[str, Any]) -> str:
+    if options["quiet"]:
+        return ""
+    if options["dry_run"]:
+        return "nothing was written"
+    return "either all calibrations are registered or none; run it again"
 
 
 def _figures(result: BootstrapResult, folder: Path) -> tuple[Path, ...]:

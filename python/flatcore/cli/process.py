@@ -148,7 +148,7 @@ def command(nights: tuple[str, ...], **options: Any) -> int:
     from flatcore.nights import process  # noqa: PLC0415
 
     asked = _options(nights, options)
-    with signals_as_exceptions(), BatchWatcher(options["quiet"]) as watcher:
+    with signals_as_exceptions(_left_by_interrupt(options)), BatchWatcher(options["quiet"]) as watcher:
         result = process(asked, watcher)
     if options["as_json"]:
         print_batch_json(result)
@@ -207,6 +207,16 @@ def _options(nights: tuple[str, ...], options: dict[str, Any]) -> Any:
             )
         },
     )  # fmt: skip
+
+
+def _left_by_interrupt(options: dict[str, Any]) -> str:
+    """Say what Ctrl-C leaves, and what the same command does then."""
+    if options["quiet"]:
+        return ""
+    if options["dry_run"]:
+        return "nothing was run"
+    then = "; with --force all are run again" if options["force"] else ", and the same command does the rest"
+    return f"nights that are done stay done{then}"
 
 
 def _database(options: dict[str, Any]) -> str:

@@ -55,6 +55,9 @@ PANELS = {
 # rich_config, which sets the title too, imports a console that a run without a terminal does without.
 CONTEXT = {"help_option_names": ["-h", "--help"], "rich_help_config": {"options_panel_title": "Help"}}
 
+# What Ctrl-C leaves, and what to do then.
+INTERRUPTED = "no file is half-written, and the same command makes the night anew"
+
 # Lines of --listing.
 MOST_LISTED = 15
 
@@ -211,7 +214,7 @@ def command(obs_dir: str | None, files: tuple[str, ...], **options: Any) -> int:
     request = _request(obs_dir, files, options)
     quiet, debug = options["quiet"], options["debug"] or 0
     with (
-        signals_as_exceptions(),
+        signals_as_exceptions("" if quiet else INTERRUPTED),
         Watcher(options["program"] or "flatcore", quiet, debug, bars=not options["parallel"]) as watcher,
     ):
         outcome = run_session(request, watcher.stage, skip_existing=options["skip_existing"])

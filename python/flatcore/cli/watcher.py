@@ -42,8 +42,15 @@ STAGES = {
 
 
 @contextlib.contextmanager
-def signals_as_exceptions() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does: by an exception, so that everything is cleaned up."""
+def signals_as_exceptions(left: str) -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does: by an exception, so that everything is cleaned up.
+
+    Parameters
+    ----------
+    left
+        What an interrupt leaves behind, and what to do then: a note on the exception, for the closing line. Empty for
+        none.
+    """
 
     def terminate(number: int, _frame: FrameType | None) -> None:
         raise Terminated(number)
@@ -51,6 +58,10 @@ def signals_as_exceptions() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except KeyboardInterrupt as interrupt:
+        if left:
+            interrupt.add_note(left)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -100,8 +100,7 @@ class Watch:
                 self._turn()
                 self._waker.wait(self._until())
             self._end_job()
-        log.info("ended by signal %d", self._stop)
-        return 128 + self._stop
+        return self._tell_end(self._stop)
 
     def once(self) -> int:
         """Run what is complete now, each set at most once.
@@ -130,9 +129,15 @@ class Watch:
             log.info("%s; nothing to do here", error)
             return 0
         if self._stop is not None:
-            return 128 + self._stop
+            return self._tell_end(self._stop)
         endings = set(self._endings.values())
         return 3 if endings & {"error", "crashed"} else 4 if "failed-qc" in endings else 0
+
+    @staticmethod
+    def _tell_end(number: int) -> int:
+        """Say what a signal leaves, and give the exit status."""
+        log.info("ended by signal %d; no file is half-written, and the next start goes on from here", number)
+        return 128 + number
 
     @contextlib.contextmanager
     def _at_work(self, once: bool) -> Iterator[None]:
