@@ -60,6 +60,27 @@ def test_commands_are_split_as_by_a_shell():
             split_command("--on-done", text)
 
 
+def test_a_command_must_be_there_at_the_start(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "told"
+    script.write_text("#!/bin/sh\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin")
+    given = {
+        "told x": "on PATH",
+        "bin/told": f"{script}: is not executable",
+        "./none": f"{tmp_path / 'none'}: there is no",
+    }
+    for text, expected in given.items():
+        for option, name in (("--on-done", "on_done"), ("--on-fail", "on_fail")):
+            with pytest.raises(UsageError) as refused:
+                WatchRequest(tmp_path, **{name: split_command(option, text)})
+            assert str(refused.value).startswith(f"{option} {text}: ") and expected in str(refused.value)
+    script.chmod(0o755)
+    for text in ("told x", "bin/told", str(script), "sh -c 'exit 1'"):
+        WatchRequest(tmp_path, on_done=split_command("--on-done", text), on_fail=split_command("--on-fail", text))
+
+
 def snapshot(**more):
     sets = (SetStatus("n1", "FLAT_FLAT", "done", 5, "PID-1"), SetStatus("n2", "DARK_FLAT", "waiting", 2, "quiet"))
     totals = Totals({"done": 3, "failed-qc": 1, "error": 2, "crashed": 0}, 4, 1.7e9, 2.5)
