@@ -283,6 +283,35 @@ def test_the_runs_get_the_options(night, tmp_path):
     assert records(night)[0].record["settings"]["blaze"]["cubic"] is True
 
 
+def test_what_never_becomes_whole_is_in_the_status(night, capsys):
+    for name in ("broken", "copied"):
+        (night / "tmp" / name).mkdir()
+    contents = frames_of(night)[0].read_bytes()
+    (night / "tmp" / "broken" / "short_pp.fits").write_bytes(contents[: len(contents) // 2])
+    (night / "tmp" / "copied" / "left_pp.fits.part").write_bytes(contents[:4000])
+    (night / "tmp" / OBS_DIR / "empty_pp.fits").touch()
+    once = ("watch", "--data-root", night, "--once", "--quiet-time", 0, "--stall-time", 0, *QUICK)
+    short = {"short_pp.fits": f"ends at byte {len(contents) // 2}, its headers declare {len(contents)}"}
+    # The second time there is nothing to do.
+    for _ in range(2):
+        assert run(*once, "--status", night / "s.json") == 0
+        told = json.loads((night / "s.json").read_text())
+        assert (told["nights"]["stalled"], told["nights"]["done"]) == (2, 1)
+        assert {(found["obs_dir"], found["kind"]): (found["state"], found["unfinished"]) for found in told["sets"]} == {
+            (OBS_DIR, "FLAT_FLAT"): ("done", {"empty_pp.fits": "is empty"}),
+            ("broken", "FLAT_FLAT"): ("stalled", short),
+            ("copied", "unknown"): ("stalled", {"left_pp.fits.part": "is being copied"}),
+        }
+        assert "broken FLAT_FLAT: 1 frame, no frame is whole: short_pp.fits" in " ".join(
+            capsys.readouterr().err.split()
+        )
+    assert run(*once, "--status", night / "s.prom") == 0
+    lines = (night / "s.prom").read_text().splitlines()
+    tree = f'tree="{night / "tmp"}"'
+    assert f'flatcore_watch_nights{{{tree},state="stalled"}} 2' in lines
+    assert f'flatcore_watch_unfinished_files{{{tree},obs_dir="broken",kind="FLAT_FLAT"}} 1' in lines
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -118,6 +118,26 @@ def test_prometheus_text():
     assert samples["flatcore_watch_up", tree] == 1
 
 
+def test_sets_that_never_become_whole_are_counted_and_named():
+    missing = {"a.fits": "is empty", "b.fits": "is being copied"}
+    sets = (
+        SetStatus('n "1"', "FLAT_FLAT", "stalled", 1, "no frame is whole", missing),
+        SetStatus("n2", "FLAT_FLAT", "done", 5, "PID-1", {"c.fits": "is empty"}),
+        SetStatus("n3", "FLAT_FLAT", "done", 5, "PID-2"),
+    )
+    lines = prometheus(snapshot(sets=sets, tree="/data")).splitlines()
+    assert 'flatcore_watch_nights{tree="/data",state="stalled"} 1' in lines
+    assert [line for line in lines if line.startswith("flatcore_watch_unfinished_files")] == [
+        r'flatcore_watch_unfinished_files{tree="/data",obs_dir="n \"1\"",kind="FLAT_FLAT"} 2',
+        'flatcore_watch_unfinished_files{tree="/data",obs_dir="n2",kind="FLAT_FLAT"} 1',
+    ]
+    assert all(SAMPLE.match(line) for line in lines if not line.startswith("#"))
+    assert "unfinished" not in prometheus(snapshot())
+    told = json.loads(as_json(snapshot(sets=sets)))
+    assert told["nights"]["stalled"] == 1
+    assert [found["unfinished"] for found in told["sets"]] == [missing, {"c.fits": "is empty"}, {}]
+
+
 def test_what_is_not_known_is_left_out():
     text = prometheus(snapshot(looked=None, totals=Totals()))
     assert "last_scan" not in text and "last_success" not in text and "last_run" not in text
@@ -126,8 +146,10 @@ def test_what_is_not_known_is_left_out():
 
 def test_json_status():
     told = json.loads(as_json(snapshot()))
-    assert told["nights"] == {"waiting": 1, "running": 0, "done": 1, "failed-qc": 0, "failed": 0}
-    assert told["sets"][1] == {"obs_dir": "n2", "kind": "DARK_FLAT", "state": "waiting", "frames": 2, "why": "quiet"}
+    assert told["nights"] == {"waiting": 1, "stalled": 0, "running": 0, "done": 1, "failed-qc": 0, "failed": 0}
+    assert told["sets"][1] == {
+        "obs_dir": "n2", "kind": "DARK_FLAT", "state": "waiting", "frames": 2, "why": "quiet", "unfinished": {},
+    }  # fmt: skip
     assert told["totals"]["runs"]["done"] == 3
 
 
