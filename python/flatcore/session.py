@@ -75,7 +75,7 @@ def run_session(
         Called with a stage's name and 0 at its start, and with its seconds at its end.
     skip_existing
         Do nothing where an earlier run had the same frames, calibrations, settings and version, and its products
-        are all there.
+        are all there; also where it made them while this one waited for the night.
 
     Raises
     ------
