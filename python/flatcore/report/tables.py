@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 # What stands for a value that there is none of.
 NONE = "–"
@@ -37,11 +38,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Heading of a column; ``hint`` says what is in it, ``numeric`` puts its cells to the right."""
+    """Heading of a column; ``hint`` says what is in it, ``numeric`` puts its cells to the right.
+
+    ``wraps`` says where its cells may go on in the next line when the window is narrow.
+    """
 
     title: str
     hint: str = ""
     numeric: bool = False
+    wraps: Literal["", "between-words", "anywhere"] = ""
 
 
 @dataclass(frozen=True)
