@@ -21,6 +21,9 @@ log = logging.getLogger("flatcore")
 
 NOTHING = Drawn((), ())
 
+# output.figures from which on figures are saved; 1 opens windows.
+WRITTEN = 2
+
 
 def check_display(settings: Settings) -> None:
     """Look for what figures and pages need before the work: where it is missing this is told now, not after minutes.
@@ -39,11 +42,11 @@ def check_display(settings: Settings) -> None:
 def _wants_figures(settings: Settings) -> bool:
     """Tell whether figures are asked for; an interactive one among parallel runs would wait for nobody."""
     level = settings.output.figures
-    return level > 1 or (level == 1 and not settings.run.parallel)
+    return level >= WRITTEN or (level == 1 and not settings.run.parallel)
 
 
 def show(night: Night, result: NightResult, earlier_than: EarlierThan) -> Drawn:
-    """Draw the figures that the settings ask for.
+    """Draw the figures that the settings ask to be saved.
 
     Parameters
     ----------
@@ -51,13 +54,10 @@ def show(night: Night, result: NightResult, earlier_than: EarlierThan) -> Drawn:
         Gives what the flats and blazes were compared with.
     """
     settings = night.settings
-    if not _wants_figures(settings):
+    if settings.output.figures < WRITTEN:
         return NOTHING
     try:
         with night.clock.stage("figures"):
-            if settings.output.figures == 1:
-                _open_windows(night, result)
-                return NOTHING
             previous = {image.stem: _previous(image, earlier_than) for image in result.images}
             drawing = Drawing(
                 result, night.profile, settings, previous, night.request.plot_folder, settings.output.figures
@@ -65,9 +65,7 @@ def show(night: Night, result: NightResult, earlier_than: EarlierThan) -> Drawn:
             # One of several runs at once takes one core more, not all of them.
             return draw_figures(drawing, 1 if settings.run.parallel else night.request.threads)
     except Exception as error:
-        problem = f"figures could not all be drawn: {error}"
-        log.warning("%s", problem, exc_info=not isinstance(error, FlatcoreError))
-        return Drawn((), (problem,))
+        return Drawn((), (_warned(error),))
 
 
 def write_page(run: RunRecord, data_root: Path, clock: Clock) -> tuple[Path, ...]:
@@ -82,12 +80,30 @@ def write_page(run: RunRecord, data_root: Path, clock: Clock) -> tuple[Path, ...
         return ()
 
 
-def _open_windows(night: Night, result: NightResult) -> None:
-    """Open a window, in this process: there is nobody to wait for once it is closed."""
-    from flatcore import plots  # noqa: PLC0415 - matplotlib only where a window is asked for
+def open_windows(night: Night, result: NightResult) -> tuple[str, ...]:
+    """Open the windows that the settings ask for, wait until they are closed, and tell what went wrong.
 
-    for image in result.images:
-        plots.show_figures(result, image, result.traces, night.profile, settings=night.settings)
+    The night must not be held meanwhile: nobody knows when that is.
+    """
+    settings = night.settings
+    if settings.output.figures != 1 or not _wants_figures(settings):
+        return ()
+    try:
+        with night.clock.stage("figures"):
+            # In this process: there is nobody to wait for once a window is closed.
+            from flatcore import plots  # noqa: PLC0415 - matplotlib only where a window is asked for
+
+            for image in result.images:
+                plots.show_figures(result, image, result.traces, night.profile, settings=settings)
+    except Exception as error:
+        return (_warned(error),)
+    return ()
+
+
+def _warned(error: Exception) -> str:
+    problem = f"figures could not all be drawn: {error}"
+    log.warning("%s", problem, exc_info=not isinstance(error, FlatcoreError))
+    return problem
 
 
 def _previous(image: ImageResult, earlier_than: EarlierThan) -> dict[str, Previous]:

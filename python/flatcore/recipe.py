@@ -102,21 +102,22 @@ def run_night(
         keep_images=keep_images,
     )
     with prepared(request, Clock(progress)) as night:
-        result = make(night)
+        with holding(night):
+            result = make(night)
         if night.settings.output.reference and not result.passed:
             raise QualityError(f"{obs_dir}: a reference that fails quality control: {failures(result)}")
         return result
 
 
 def make(night: Night) -> NightResult:
-    """Do the work, from the calibrations' pixels to products and database.
+    """Do the work, from the calibrations' pixels to products and database; the caller is :func:`holding` the night.
 
     Raises
     ------
     InputError, CalibrationError, OutputError
         As of :func:`run_night`.
     """
-    with holding(night), measuring(night) as measurement:
+    with measuring(night) as measurement:
         result = conclude(measurement, earlier_in_database(night))
         if not registers(night):
             return result

@@ -43,13 +43,19 @@ class Recorded(AbstractContextManager["Recorded"]):
     """The record of a run: that it runs, and how it ended, however it ended.
 
     A run that fails before it starts is recorded too, but makes no database for that.
+
+    Attributes
+    ----------
+    instrument
+        Name of the instrument; empty until it is known.
     """
 
     def __init__(self, runs: RunLog, obs_dir: str, pid: str, run: RunSettings) -> None:
         self._runs, self._obs_dir, self._pid, self._run = runs, obs_dir, pid, run
         self._started = self._ended = False
+        self.instrument = ""
 
-    def start(self, instrument: str) -> None:
+    def start(self) -> None:
         """Record the run as running."""
         run = self._run
         # An interrupt between the record and knowing of it would have it recorded twice.
@@ -57,7 +63,7 @@ class Recorded(AbstractContextManager["Recorded"]):
             self._runs.start(
                 pid=self._pid,
                 obs_dir=self._obs_dir,
-                instrument=instrument,
+                instrument=self.instrument,
                 program=run.program,
                 shortname=run.shortname,
                 recipe_kind=run.recipe_kind,
@@ -86,6 +92,6 @@ class Recorded(AbstractContextManager["Recorded"]):
     def fail(self, status: Ending, exit_status: int, text: str) -> None:
         """Record that the run came to nothing, and why."""
         if not self._started and self._runs.exists():
-            self.start("")
+            self.start()
         if self._started:
             self.finish(status, exit_status, {"error": text})

@@ -13,12 +13,12 @@ from typing import Any
 from flatcore.caldb import RunLog
 from flatcore.caldb.runs import ending_of
 from flatcore.clock import Clock, Progress
-from flatcore.display import check_display, show, write_page
-from flatcore.fingerprint import fingerprint_of
+from flatcore.display import check_display, open_windows, show, write_page
+from flatcore.fingerprint import Fingerprint, fingerprint_of
 from flatcore.fitsio import sha256_of
 from flatcore.night import Night, prepared
 from flatcore.products import new_pid
-from flatcore.recipe import earlier_in_database, make
+from flatcore.recipe import earlier_in_database, holding, make
 from flatcore.recording import Recorded
 from flatcore.request import NightRequest
 from flatcore.results import NightResult
@@ -75,7 +75,7 @@ def run_session(
         Called with a stage's name and 0 at its start, and with its seconds at its end.
     skip_existing
         Do nothing where an earlier run had the same frames, calibrations, settings and version, and its products
-        are all there.
+        are all there; also where it made them while this one waited for the night.
 
     Raises
     ------
@@ -96,26 +96,49 @@ def run_session(
         prepared(request, Clock(progress), pid) as night,
     ):
         check_display(night.settings)
+        record.instrument = night.profile.name
         fingerprint = fingerprint_of(night)
-        if skip_existing:
-            kept = straight_profiles(request.output_folder, night.chosen, night.lit)
-            earlier = same_run(runs.records(request.obs_dir), fingerprint.digest, kept, night.settings.output)
-            if earlier is not None:
-                log.info("%s: nothing to do, %s made it", request.obs_dir, earlier.pid)
-                return SessionResult(None, earlier.pid, {**earlier.record, "skipped": True})
-        record.start(night.profile.name)
-        tell_start(night)
-        with hashed(night) as hashes:
-            result = make(night)
-            inputs = {name: sha256.result() for name, sha256 in hashes.items()}
-        figures = show(night, result, earlier_in_database(night))
-        summary = record_of(night, result, figures, fingerprint, inputs)
-        record.finish(*ending_of(result.passed), summary)
-        wanted = night.settings.output.report
-        pages = write_page(runs.get(pid), request.data_root, night.clock) if wanted else ()
+        if skip_existing and (earlier := _made_before(night, runs, fingerprint)):
+            return earlier
+        if not skip_existing:
+            # Now, so that whoever looks sees it wait for the night.
+            _begin(night, record)
+        with holding(night):
+            if skip_existing:
+                # Whoever held the night until now may have made just this.
+                if earlier := _made_before(night, runs, fingerprint):
+                    return earlier
+                _begin(night, record)
+            with hashed(night) as hashes:
+                result = make(night)
+                inputs = {name: sha256.result() for name, sha256 in hashes.items()}
+            figures = show(night, result, earlier_in_database(night))
+            summary = record_of(night, result, figures, fingerprint, inputs)
+            # While the night is held: whoever waits for it is to find what was made.
+            record.finish(*ending_of(result.passed), summary)
+            wanted = night.settings.output.report
+            pages = write_page(runs.get(pid), request.data_root, night.clock) if wanted else ()
         log.info("%s: done, %d products", request.obs_dir, len(result.products))
-        summary = summary | {"pages": [str(page) for page in pages]}
+        problems = [*summary["figure_problems"], *open_windows(night, result)]
+        summary = summary | {"figure_problems": problems, "pages": [str(page) for page in pages]}
         return SessionResult(result, pid, summary, figures.paths, pages)
+
+
+def _begin(night: Night, record: Recorded) -> None:
+    """Record and tell that the run goes on."""
+    record.start()
+    tell_start(night)
+
+
+def _made_before(night: Night, runs: RunLog, fingerprint: Fingerprint) -> SessionResult | None:
+    """Give what an earlier run made, if it did just what this one would do."""
+    request = night.request
+    kept = straight_profiles(request.output_folder, night.chosen, night.lit)
+    earlier = same_run(runs.records(request.obs_dir), fingerprint.digest, kept, night.settings.output)
+    if earlier is None:
+        return None
+    log.info("%s: nothing to do, %s made it", request.obs_dir, earlier.pid)
+    return SessionResult(None, earlier.pid, {**earlier.record, "skipped": True})
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 //! Medians of many lanes whose values are sorted and merged by eights, each of which fits a processor's registers.
 
 use crate::median::Sample;
-use crate::network::needed_exchanges;
+use crate::network::{OF_FIVE, needed_exchanges};
 
 /// Values that are sorted together.
 const SIZE: usize = 8;
@@ -10,6 +10,8 @@ const SIZE: usize = 8;
 ///
 /// A network of single values stores two of them for every comparison; these store eight for every eighteen. Any
 /// network that sorts values sorts eights too (Knuth, The Art of Computer Programming 3, section 5.3.4, exercise 38).
+/// Those that only find the middle of five, seven or nine values find the middle eight too: so it is for every number
+/// of ones that five, seven or nine eights of zeros and ones may have.
 #[derive(Debug, Clone)]
 pub(crate) struct Eights {
     /// Slots from which on there are no values, those of them that are to hold the greatest one, and all slots.
@@ -36,8 +38,9 @@ impl Eights {
         let middle = ((slots - 1) / 2, (slots - 1) / 2 + usize::from(count.is_multiple_of(2)));
         let mut needed = vec![false; eights];
         (needed[middle.0 / SIZE], needed[middle.1 / SIZE]) = (true, true);
+        let exchanges = if eights == 5 { OF_FIVE.to_vec() } else { needed_exchanges(eights) };
         let mut merges = Vec::new();
-        for (low, high) in needed_exchanges(eights).into_iter().rev() {
+        for (low, high) in exchanges.into_iter().rev() {
             merges.push(Merge { eights: [low, high], lower: needed[low], upper: needed[high] });
             (needed[low], needed[high]) = (true, true);
         }
@@ -164,4 +167,43 @@ fn unfolded<T: Sample>([a, b, c, d, e, f, g, h]: [T; SIZE]) -> [T; SIZE] {
 #[inline(always)]
 fn order<T: Sample>(a: T, b: T) -> (T, T) {
     (if b < a { b } else { a }, if b < a { a } else { b })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LANES: usize = 16;
+
+    /// Hold a network to every 0/1 input, by the zero-one principle: each eight has some number of ones.
+    fn finds_the_middle(eights: usize, numbers: &[usize]) {
+        let network = Eights::new(eights * SIZE);
+        let states = numbers.len().pow(eights as u32);
+        for first in (0..states).step_by(LANES) {
+            let ones = |state: usize, eight: usize| {
+                numbers[(first + state) % states / numbers.len().pow(eight as u32) % numbers.len()]
+            };
+            let mut slots: Vec<[f32; LANES]> = (0..eights * SIZE)
+                .map(|slot| std::array::from_fn(|lane| f32::from(u8::from(slot % SIZE < ones(lane, slot / SIZE)))))
+                .collect();
+            let (low, high) = network.middle(&mut slots);
+            for lane in 0..LANES {
+                let zeros = (0..eights).map(|eight| SIZE - ones(lane, eight)).sum::<usize>();
+                let expected = |rank: usize| f32::from(u8::from(rank >= zeros));
+                let (before, after) = (eights * SIZE / 2 - 1, eights * SIZE / 2);
+                assert_eq!((low[lane], high[lane]), (expected(before), expected(after)), "{eights}: {first} {lane}");
+            }
+        }
+    }
+
+    #[test]
+    fn eights_of_zeros_and_ones_have_their_middle() {
+        let all: Vec<usize> = (0..=SIZE).collect();
+        for eights in 2..=5 {
+            finds_the_middle(eights, &all);
+        }
+        finds_the_middle(6, &[0, 1, 4, 7, 8]);
+        finds_the_middle(7, &[0, 1, 4, 7, 8]);
+        finds_the_middle(9, &[0, 3, 8]);
+    }
 }

@@ -1,5 +1,7 @@
 """The index and the trends in a browser."""
 
+from dataclasses import replace
+
 import pytest
 
 from flatcore.caldb import RunLog
@@ -61,6 +63,25 @@ def test_panels_share_their_dates(trends):
 @pytest.mark.parametrize("number", [0, 1])
 def test_no_window_is_too_narrow(pages, visit, number, width):
     assert visit(pages[number], width, ready=number == 1).overflow() <= 0
+
+
+@pytest.mark.parametrize("changes", [{}, {
+    "id": 123456, "obs_dir": "semester-2020B/2020-09-07-twilight", "instrument": "NIRPS_HA", "status": "interrupted",
+}])  # fmt: skip
+def test_identifiers_are_read_without_scrolling(tmp_path, visit, changes):
+    written(tmp_path)
+    runs = [replace(run, **changes) for run in RunLog.open(tmp_path).records()]
+    opened = visit(write_index(runs, tmp_path)[0], 1300, ready=False)
+    found = opened.page.evaluate("""
+        [...document.querySelectorAll('#runs tbody tr td:last-child')].map(cell => {
+            const range = document.createRange(), frame = cell.closest('.scroll');
+            range.selectNodeContents(cell);
+            const room = frame.getBoundingClientRect(), text = range.getBoundingClientRect();
+            const seen = text.left >= room.left && text.right <= room.right;
+            return [cell.innerText, seen, frame.scrollWidth - frame.clientWidth];
+        })
+    """)
+    assert found == [[run.pid, True, 0] for run in runs]
 
 
 def test_the_index_sorts_by_night(pages, visit):

@@ -66,6 +66,7 @@ def test_figures_and_a_profile_are_written_on_request(bare, tmp_path, capsys):
     assert len(summary["figures"]) == 3
     assert not (bare / "calib").exists()
     proposed = {window["fiber"]: window for window in summary["windows"]}
+    assert 'extends = "SMALL"\n' in profile.read_text()
     written = load_profile(profile)
     assert written.detector == load_profile("SMALL").detector
     for name, fiber in written.fibers.items():

@@ -5,16 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from astropy.io import fits
 from filelock import FileLock
 
+from flatcore import plots, session
 from flatcore.caldb import RunLog
 from flatcore.clock import Clock
+from flatcore.errors import InputError
 from flatcore.fingerprint import fingerprint_of
+from flatcore.locks import is_held, night_lock
 from flatcore.night import prepared
 from flatcore.request import NightRequest
 from tests.cli.command import OBS_DIR, Made, frames_of, refused, run
@@ -152,6 +157,62 @@ def test_skip_existing(night, capsys):
     assert not Made(capsys, night, "--skip-existing").summary.get("skipped")
     made.path().unlink()
     assert not Made(capsys, night, "--skip-existing").summary.get("skipped")
+
+
+def assert_one_made_it(root, told):
+    """One of two runs made the products, and the other found them."""
+    skipped, made = sorted(told, key=lambda one: not one.get("skipped"))
+    assert skipped.get("skipped") and not made.get("skipped") and skipped["pid"] == made["pid"]
+    (record,) = RunLog.open(root).records()
+    assert (record.pid, record.status, record.instrument) == (made["pid"], "done", "SMALL")
+
+
+def test_of_two_skipping_runs_at_once_one_does_nothing(night):
+    runs = [start(night, "--skip-existing", "--json", "--quiet") for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], said
+    assert_one_made_it(night, [json.loads(out) for out, _ in said])
+
+
+def test_a_skipping_run_looks_again_when_the_night_is_its_own(night, monkeypatch):
+    """Two runs in step: both have looked, and found nothing, before either holds the night."""
+    request = NightRequest(OBS_DIR, night, fiber="C")
+    looked, look, of_thread = threading.Barrier(2, timeout=60), session.same_run, threading.local()
+
+    def look_together(*arguments):
+        found = look(*arguments)
+        if not hasattr(of_thread, "looked"):
+            of_thread.looked = True
+            looked.wait()
+        return found
+
+    monkeypatch.setattr(session, "same_run", look_together)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(session.run_session, request, skip_existing=True) for _ in range(2)]
+    assert_one_made_it(night, [run.result().summary for run in runs])
+
+
+def test_a_window_holds_up_nobody(night, monkeypatch):
+    def look(*_, **__):
+        (record,) = RunLog.open(night).records()
+        assert (record.status, is_held(night / "red" / OBS_DIR)) == ("done", False)
+        raise InputError("no screen")
+
+    monkeypatch.setattr(plots, "show_figures", look)
+    request = NightRequest(OBS_DIR, night, fiber="C", assignments=("output.figures=1",))
+    assert session.run_session(request).summary["figure_problems"] == ["figures could not all be drawn: no screen"]
+
+
+@pytest.mark.parametrize("options", [(), ("--skip-existing",)])
+def test_a_run_that_waited_in_vain_is_recorded(night, capsys, options):
+    Made(capsys, night, "--fiber", "C")
+    (path,) = (night / "red" / OBS_DIR).glob("*_flat_C.fits")
+    path.unlink()
+    with night_lock(night / "red" / OBS_DIR, 0.0):
+        refused(capsys, 3, "run", OBS_DIR, "--data-root", night, "--lock-timeout", "0", *options)
+    record = RunLog.open(night).records()[0]
+    assert (record.status, record.exit_status, record.instrument) == ("error", 3, "SMALL")
+    assert "another run is at work here" in record.record["error"]
 
 
 def test_fingerprint_tells_nights_apart(night):

@@ -284,6 +284,35 @@ def test_the_runs_get_the_options(night, tmp_path):
     assert records(night)[0].record["settings"]["blaze"]["cubic"] is True
 
 
+def test_what_never_becomes_whole_is_in_the_status(night, capsys):
+    for name in ("broken", "copied"):
+        (night / "tmp" / name).mkdir()
+    contents = frames_of(night)[0].read_bytes()
+    (night / "tmp" / "broken" / "short_pp.fits").write_bytes(contents[: len(contents) // 2])
+    (night / "tmp" / "copied" / "left_pp.fits.part").write_bytes(contents[:4000])
+    (night / "tmp" / OBS_DIR / "empty_pp.fits").touch()
+    once = ("watch", "--data-root", night, "--once", "--quiet-time", 0, "--stall-time", 0, *QUICK)
+    short = {"short_pp.fits": f"ends at byte {len(contents) // 2}, its headers declare {len(contents)}"}
+    # The second time there is nothing to do.
+    for _ in range(2):
+        assert run(*once, "--status", night / "s.json") == 0
+        told = json.loads((night / "s.json").read_text())
+        assert (told["nights"]["stalled"], told["nights"]["done"]) == (2, 1)
+        assert {(found["obs_dir"], found["kind"]): (found["state"], found["unfinished"]) for found in told["sets"]} == {
+            (OBS_DIR, "FLAT_FLAT"): ("done", {"empty_pp.fits": "is empty"}),
+            ("broken", "FLAT_FLAT"): ("stalled", short),
+            ("copied", "unknown"): ("stalled", {"left_pp.fits.part": "is being copied"}),
+        }
+        assert "broken FLAT_FLAT: 1 frame, no frame is whole: short_pp.fits" in " ".join(
+            capsys.readouterr().err.split()
+        )
+    assert run(*once, "--status", night / "s.prom") == 0
+    lines = (night / "s.prom").read_text().splitlines()
+    tree = f'tree="{night / "tmp"}"'
+    assert f'flatcore_watch_nights{{{tree},state="stalled"}} 2' in lines
+    assert f'flatcore_watch_unfinished_files{{{tree},obs_dir="broken",kind="FLAT_FLAT"}} 1' in lines
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -297,6 +326,13 @@ def test_the_runs_get_the_options(night, tmp_path):
         (["--status", "s.txt"], "--status s.txt"),
         (["--on-done", "mail 'open"], "--on-done"),
         (["--on-fail", ""], "--on-fail: expected a command"),
+        (
+            ["--on-done", "{root}/none.sh 'a night'"],
+            "--on-done {root}/none.sh 'a night': {root}/none.sh: there is no such",
+        ),
+        (["--on-fail", "{root}/odd.toml"], "--on-fail {root}/odd.toml: {root}/odd.toml: is not executable"),
+        (["--on-fail", "{root}/tmp"], "{root}/tmp: is a folder"),
+        (["--on-done", "no-such-program x"], "--on-done no-such-program x: found no executable file 'no-such-program'"),
         (["--crunfile", "none.toml"], "--crunfile none.toml: no such file"),
         (["--crunfile", "{root}/odd.toml"], "idebug is not for runs that nobody attends"),
         (["--expect", "0"], "--expect"),
@@ -305,7 +341,8 @@ def test_the_runs_get_the_options(night, tmp_path):
 def test_what_is_wrong_is_said_at_once(night, capsys, options, expected):
     (night / "odd.toml").write_text("idebug = true\n")
     words = [option.replace("{root}", str(night)) for option in options]
-    assert expected in refused(capsys, 2, "watch", "--data-root", night, "--once", *words)
+    said = refused(capsys, 2, "watch", "--data-root", night, "--once", *words)
+    assert expected.replace("{root}", str(night)) in " ".join(said.split())
     assert not (night / "log").exists()
 
 

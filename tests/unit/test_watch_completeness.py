@@ -38,9 +38,12 @@ def test_marker_needs_to_settle_only():
 
 def test_without_quiet_time_only_a_signal_completes():
     rules = Rules(quiet_s=None, expect=5, end_marker="END")
-    waiting = decide(rules, view(whole=4, quiet_s=1e9))
-    assert not waiting.complete and waiting.again_s is None
+    waiting = decide(rules, view(whole=4, quiet_s=899.0))
+    assert not waiting.complete and not waiting.in_vain and waiting.again_s == pytest.approx(1.0)
     assert waiting.why == "waiting for 5 frames or the end marker END"
+    in_vain = decide(rules, view(whole=4, quiet_s=900.0))
+    assert not in_vain.complete and in_vain.in_vain and in_vain.again_s is None
+    assert in_vain.why == f"{waiting.why}, and nothing has changed for 900 s"
     assert decide(rules, view(whole=4, quiet_s=3.0, marker="END")).complete
 
 
@@ -66,7 +69,8 @@ def test_unfinished_files_hold_everything_up_until_they_stall():
     assert waiting.why == "waiting for a.fits (is empty), b.fits (is being copied) and 2 more"
     done = decide(rules, view(unfinished=faults[:1], quiet_s=900.0))
     assert done.complete and done.why.endswith("without a.fits (is empty)")
-    assert not decide(rules, view(whole=0, unfinished=faults[:1], quiet_s=1e6)).complete
+    nothing = decide(rules, view(whole=0, unfinished=faults[:1], quiet_s=1e6))
+    assert nothing.in_vain and not nothing.complete and not waiting.in_vain and not done.in_vain
 
 
 @given(

@@ -9,7 +9,7 @@ import pytest
 
 from flatcore.cli.watch import OF_THE_RUN, command
 from flatcore.watch.memory import Totals
-from flatcore.watch.status import Snapshot, prometheus
+from flatcore.watch.status import SetStatus, Snapshot, prometheus
 from flatcore.watch.tree import UNFINISHED
 
 TEXT = (Path(__file__).parents[2] / "docs" / "watch.md").read_text()
@@ -33,7 +33,8 @@ def test_every_option_with_its_default():
 
 def test_every_metric():
     totals = Totals(last_success=1.0, last_run_s=1.0)
-    made = prometheus(Snapshot(True, "t", "events", 1.0, 1.0, True, (), 0, totals))
+    sets = (SetStatus("n1", "FLAT_FLAT", "stalled", 1, "no frame is whole", {"a.fits": "is empty"}),)
+    made = prometheus(Snapshot(True, "t", "events", 1.0, 1.0, True, sets, 0, totals))
     assert set(re.findall(r"^\| `(flatcore_watch_\w+)", TEXT, re.M)) == set(re.findall(r"TYPE (\S+)", made))
 
 

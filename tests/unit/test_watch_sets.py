@@ -135,7 +135,11 @@ def test_unfinished_files_that_stall_are_left_out(bench):
     assert [path.name for path in task.files] == [f"FLAT_FLAT_{i}.fits" for i in range(3)]
     assert set(task.left_out) == {"empty.fits", "left.fits.part", "short.fits"}
     bench.run(task)
-    assert bench.stand(1e5).status.state == "done"
+    # What was left out is told of as long as it is there, after a restart too, and where the night has long been done.
+    for again in (bench.restart, lambda: None):
+        status = bench.stand(1e5).status
+        assert status.state == "done" and dict(status.unfinished) == task.left_out
+        again()
     # One that becomes whole after all is a late frame.
     write_frame(short)
     bench.standings(1.0)
@@ -149,8 +153,73 @@ def test_nothing_but_broken_frames_is_no_set(bench):
     path = write_frame(bench.tree / "n1" / "a.fits")
     path.write_bytes(path.read_bytes()[:7000])
     bench.standings()
+    assert bench.stand(10.0).status.state == "waiting"
     standing = bench.stand(2000.0)
     assert standing.task is None and standing.topic == "stalled"
+    assert standing.status.state == "stalled" and list(standing.status.unfinished) == ["a.fits"]
+    bench.restart()
+    assert bench.stand().status == standing.status
+    write_frame(path)
+    assert bench.stand(1.0).status.state == "waiting"
+    assert bench.stand(60.0).task is not None
+
+
+def test_files_that_never_tell_what_they_are_are_seen(bench):
+    """In a night that has no set, after the stall time."""
+    (bench.tree / "n1").mkdir()
+    (bench.tree / "n1" / "a.fits").touch()
+    write_frame(bench.tree / "n1" / "b.fits.part")
+    write_frame(bench.tree / "n2" / "dark.fits", "DARK_DARK")
+    assert bench.standings() == {} and bench.standings(899.0) == {}
+    bench.restart()
+    (standing,) = bench.standings(1.0).values()
+    status = standing.status
+    assert (status.obs_dir, status.kind, status.state, standing.task) == ("n1", "unknown", "stalled", None)
+    assert dict(status.unfinished) == {"a.fits": "is empty", "b.fits.part": "is being copied"}
+    assert "a.fits (is empty)" in status.why
+    # A change is worth waiting for again; and then there is a set.
+    (bench.tree / "n1" / "b.fits.part").rename(bench.tree / "n1" / "b.fits")
+    assert [found.status.state for found in bench.standings(1.0).values()] == ["waiting"]
+    (bench.tree / "n1" / "a.fits").unlink()
+    assert list(bench.standings(1.0)) == [("n1", "FLAT_FLAT")]
+    assert bench.stand(60.0).task is not None
+
+
+def test_a_set_whose_signal_never_comes_is_seen(tmp_path):
+    bench = Bench(tmp_path, Rules(quiet_s=None, expect=4))
+    fill(bench)
+    bench.standings()
+    assert bench.stand(899.0).status.state == "waiting"
+    status = bench.stand(1.0).status
+    assert (status.state, status.why) == ("stalled", "waiting for 4 frames, and nothing has changed for 900 s")
+    fill(bench, 1, start=3)
+    assert bench.stand(1.0).status.state == "waiting"
+    assert bench.stand(2.0).task is not None
+
+
+def test_frames_of_a_run_that_failed_are_named_too(bench):
+    fill(bench)
+    (bench.tree / "n1" / "empty.fits").touch()
+    bench.standings()
+    bench.run(bench.stand(900.0).task, failed())
+    status = bench.stand(100.0).status
+    assert status.state == "failed" and dict(status.unfinished) == {"empty.fits": "is empty"}
+
+
+def test_the_state_of_a_watcher_that_did_not_keep_what_it_left_out(bench):
+    fill(bench)
+    bench.standings()
+    bench.run(bench.stand(60.0).task)
+    fill(bench, night="n2")
+    bench.standings()
+    bench.run(bench.stand(60.0, night="n2").task, failed())
+    bench.memory.save()
+    path = bench.request.state_file
+    text = path.read_text()
+    assert text.count(', "without": {}') == 2
+    path.write_text(text.replace(', "without": {}', ""))
+    bench.memory = Memory.load(path, bench.tree)
+    assert bench.memory.of("n1", "FLAT_FLAT").made.without == {} == bench.memory.of("n2", "FLAT_FLAT").failed.without
 
 
 def test_number_and_marker(tmp_path):

@@ -60,6 +60,27 @@ def test_commands_are_split_as_by_a_shell():
             split_command("--on-done", text)
 
 
+def test_a_command_must_be_there_at_the_start(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "told"
+    script.write_text("#!/bin/sh\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin")
+    given = {
+        "told x": "on PATH",
+        "bin/told": f"{script}: is not executable",
+        "./none": f"{tmp_path / 'none'}: there is no",
+    }
+    for text, expected in given.items():
+        for option, name in (("--on-done", "on_done"), ("--on-fail", "on_fail")):
+            with pytest.raises(UsageError) as refused:
+                WatchRequest(tmp_path, **{name: split_command(option, text)})
+            assert str(refused.value).startswith(f"{option} {text}: ") and expected in str(refused.value)
+    script.chmod(0o755)
+    for text in ("told x", "bin/told", str(script), "sh -c 'exit 1'"):
+        WatchRequest(tmp_path, on_done=split_command("--on-done", text), on_fail=split_command("--on-fail", text))
+
+
 def snapshot(**more):
     sets = (SetStatus("n1", "FLAT_FLAT", "done", 5, "PID-1"), SetStatus("n2", "DARK_FLAT", "waiting", 2, "quiet"))
     totals = Totals({"done": 3, "failed-qc": 1, "error": 2, "crashed": 0}, 4, 1.7e9, 2.5)
@@ -97,6 +118,26 @@ def test_prometheus_text():
     assert samples["flatcore_watch_up", tree] == 1
 
 
+def test_sets_that_never_become_whole_are_counted_and_named():
+    missing = {"a.fits": "is empty", "b.fits": "is being copied"}
+    sets = (
+        SetStatus('n "1"', "FLAT_FLAT", "stalled", 1, "no frame is whole", missing),
+        SetStatus("n2", "FLAT_FLAT", "done", 5, "PID-1", {"c.fits": "is empty"}),
+        SetStatus("n3", "FLAT_FLAT", "done", 5, "PID-2"),
+    )
+    lines = prometheus(snapshot(sets=sets, tree="/data")).splitlines()
+    assert 'flatcore_watch_nights{tree="/data",state="stalled"} 1' in lines
+    assert [line for line in lines if line.startswith("flatcore_watch_unfinished_files")] == [
+        r'flatcore_watch_unfinished_files{tree="/data",obs_dir="n \"1\"",kind="FLAT_FLAT"} 2',
+        'flatcore_watch_unfinished_files{tree="/data",obs_dir="n2",kind="FLAT_FLAT"} 1',
+    ]
+    assert all(SAMPLE.match(line) for line in lines if not line.startswith("#"))
+    assert "unfinished" not in prometheus(snapshot())
+    told = json.loads(as_json(snapshot(sets=sets)))
+    assert told["nights"]["stalled"] == 1
+    assert [found["unfinished"] for found in told["sets"]] == [missing, {"c.fits": "is empty"}, {}]
+
+
 def test_what_is_not_known_is_left_out():
     text = prometheus(snapshot(looked=None, totals=Totals()))
     assert "last_scan" not in text and "last_success" not in text and "last_run" not in text
@@ -105,8 +146,10 @@ def test_what_is_not_known_is_left_out():
 
 def test_json_status():
     told = json.loads(as_json(snapshot()))
-    assert told["nights"] == {"waiting": 1, "running": 0, "done": 1, "failed-qc": 0, "failed": 0}
-    assert told["sets"][1] == {"obs_dir": "n2", "kind": "DARK_FLAT", "state": "waiting", "frames": 2, "why": "quiet"}
+    assert told["nights"] == {"waiting": 1, "stalled": 0, "running": 0, "done": 1, "failed-qc": 0, "failed": 0}
+    assert told["sets"][1] == {
+        "obs_dir": "n2", "kind": "DARK_FLAT", "state": "waiting", "frames": 2, "why": "quiet", "unfinished": {},
+    }  # fmt: skip
     assert told["totals"]["runs"]["done"] == 3
 
 

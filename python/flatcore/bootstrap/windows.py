@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from flatcore.bootstrap.results import BootstrapResult
@@ -13,6 +14,8 @@ from flatcore.writing import replacing
 
 def write_profile(path: Path, result: BootstrapResult, instrument: str | Path | None) -> Path:
     """Write a profile that extends the one used, with the proposed extraction windows.
+
+    A file is extended by its path from the new one's folder: both may be moved together.
 
     Parameters
     ----------
@@ -36,9 +39,9 @@ def write_profile(path: Path, result: BootstrapResult, instrument: str | Path | 
     if source.upper() in PACKAGED:
         parent = source.upper()
     else:
-        parent = str(Path(source).resolve())
-        if path.resolve() == Path(parent):
+        if path.resolve() == Path(source).resolve():
             raise UsageError(f"--write-profile {path}: is the profile itself; write another file, which extends it")
+        parent = _path_from(path.parent, Path(source))
     # JSON's texts are TOML's too.
     lines = [f"name = {json.dumps(result.instrument)}", f"extends = {json.dumps(parent)}"]
     for window in result.windows:
@@ -52,3 +55,12 @@ def write_profile(path: Path, result: BootstrapResult, instrument: str | Path | 
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     load_profile(path)
     return path
+
+
+def _path_from(folder: Path, profile: Path) -> str:
+    """Give the path of a profile's file as one in a folder names it."""
+    # A link is named, not what it leads to: what the profile extends itself is looked for beside the link.
+    there = profile.parent.resolve() / profile.name
+    words = os.path.relpath(there, folder.resolve())
+    # A file of a packaged profile's name is that file.
+    return f"./{words}" if words.upper() in PACKAGED else words

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 # Within the store, so that a file's name is all that changes when it is placed.
 FOLDER = ".incoming"
@@ -43,8 +43,8 @@ def abandoned(store: Path) -> Iterator[list[Path]]:
     try:
         for folder in sorted((store / FOLDER).glob("*")):
             lock = FileLock(folder / _LOCK, timeout=0)
-            # One that is alive holds its lock, or has just gone; another user's is theirs to remove.
-            with contextlib.suppress(Timeout, FileNotFoundError, PermissionError):
+            # One that is alive holds its lock, or has just gone; what cannot be locked is another user's to remove.
+            with contextlib.suppress(OSError):
                 lock.acquire()
                 found.append((folder, lock))
         yield [folder for folder, _ in found]

@@ -108,7 +108,7 @@ _SECONDS = click.FloatRange(min=0.0, max=1e9)
 )  # fmt: skip
 @click.option(
     "--stall-time", type=_SECONDS, default=900.0, show_default=True, metavar="SECONDS",
-    help="Unfinished files are no longer waited for when nothing has changed for so long.",
+    help="Unfinished files are no longer waited for, and a set is stalled, when nothing has changed for so long.",
 )  # fmt: skip
 @click.option("--on-done", metavar="COMMAND", help="Call after a night that is done, with its JSON on standard input.")
 @click.option("--on-fail", metavar="COMMAND", help="Call after a night that failed, or failed quality control.")

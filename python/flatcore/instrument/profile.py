@@ -156,7 +156,8 @@ def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
             close = difflib.get_close_matches(str(source).upper(), PACKAGED, 1)
             hint = f"; did you mean {close[0]}?" if close else f"; packaged are {', '.join(PACKAGED)}"
             raise UsageError(f"instrument profile {source!s}: no such file{hint}")
-        origin, folder = str(path.resolve()), path.parent
+        # Absolute: below the current folder, a file may be called as a packaged profile is.
+        origin, folder = str(path.resolve()), path.absolute().parent
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -25,17 +25,17 @@ TONES = {"done": "good", "running": "warn"}
 SHOWN = FIGURES[:3]
 COLUMNS = (
     Column("run", numeric=True),
-    Column("night"),
+    Column("night", wraps="anywhere"),
     Column("page"),
     Column("status"),
-    Column("instrument"),
-    Column("started (UTC)"),
+    Column("instrument", wraps="between-words"),
+    Column("started (UTC)", wraps="between-words"),
     Column("took [s]", numeric=True),
-    Column("fibres"),
+    Column("fibres", wraps="between-words"),
     Column("S/N", "median of all orders", numeric=True),
     Column("largest rms", "of the flat of any order", numeric=True),
     Column("warnings", numeric=True),
-    Column("identifier"),
+    Column("identifier", wraps="anywhere"),
 )
 
 

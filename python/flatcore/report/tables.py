@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from flatcore.results import check_verdict
 
@@ -39,11 +40,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Heading of a column; ``hint`` says what is in it, ``numeric`` puts its cells to the right."""
+    """Heading of a column; ``hint`` says what is in it, ``numeric`` puts its cells to the right.
+
+    ``wraps`` says where its cells may go on in the next line when the window is narrow.
+    """
 
     title: str
     hint: str = ""
     numeric: bool = False
+    wraps: Literal["", "between-words", "anywhere"] = ""
 
 
 @dataclass(frozen=True)

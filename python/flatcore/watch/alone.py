@@ -87,7 +87,8 @@ def who_is_busy(request: WatchRequest, runs: RunLog, obs_dir: str) -> str | None
         if is_marked(request.run_mark):
             return "a run of the watcher before is still at work"
         running = runs.running(obs_dir) if runs.exists() else []
-        # A run says that it goes on before it comes to the night's lock. Of one elsewhere only the lock is sure.
+        # A run says that it goes on before it comes to the night's lock; one that skips what exists, once it has the
+        # lock. Of one elsewhere only the lock is sure.
         here = any(run.host == socket.gethostname() for run in running)
         return "another run is at work here" if here or is_held(request.products / obs_dir) else None
     except (FlatcoreError, OSError) as error:

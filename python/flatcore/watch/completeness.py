@@ -79,14 +79,19 @@ class Decision:
     again_s
         When to look again, if nothing changes before [s]; None: only a change can complete the set.
     topic
-        What kind of thing it waits for: files that are unfinished, quiet, or a signal. Nothing new is to be told
-        while this stays.
+        What kind of thing it waits for: files that are unfinished, quiet, or a signal; or, in vain, files or a
+        signal. Nothing new is to be told while this stays.
     """
 
     complete: bool
     why: str
     again_s: float | None = None
     topic: str = ""
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether nothing has changed for the stall time, so that only a change can complete the set."""
+        return self.topic in ("stalled", "no signal")
 
 
 def decide(rules: Rules, view: SetView) -> Decision:
@@ -96,17 +101,20 @@ def decide(rules: Rules, view: SetView) -> Decision:
     quiet, whatever else says that the set is complete: neither marker nor number knows of them.
     """
     if view.unfinished and view.quiet_s < rules.stall_s:
-        return Decision(False, f"waiting for {_listed(view.unfinished)}", rules.stall_s - view.quiet_s, "files")
+        return Decision(False, f"waiting for {listed(view.unfinished)}", rules.stall_s - view.quiet_s, "files")
     if view.whole == 0:
-        return Decision(False, f"no frame is whole: {_listed(view.unfinished)}", None, "stalled")
+        return Decision(False, f"no frame is whole: {listed(view.unfinished)}", None, "stalled")
     wants = _wants(rules, view)
     if not wants:
         counted = "" if rules.expect is None else f"{rules.expect} frames"
         marked = "" if rules.end_marker is None else f"the end marker {rules.end_marker}"
-        return Decision(False, f"waiting for {' or '.join(filter(None, [counted, marked]))}", None, "signal")
+        waiting = f"waiting for {' or '.join(filter(None, [counted, marked]))}"
+        if view.quiet_s < rules.stall_s:
+            return Decision(False, waiting, rules.stall_s - view.quiet_s, "signal")
+        return Decision(False, f"{waiting}, and nothing has changed for {rules.stall_s:g} s", None, "no signal")
     needed, why = min(wants)
     if view.quiet_s >= needed:
-        without = f", without {_listed(view.unfinished)}" if view.unfinished else ""
+        without = f", without {listed(view.unfinished)}" if view.unfinished else ""
         return Decision(True, f"{why}{without}")
     return Decision(False, f"waiting for {needed:g} s of quiet", needed - view.quiet_s, "quiet")
 
@@ -123,6 +131,7 @@ def _wants(rules: Rules, view: SetView) -> list[tuple[float, str]]:
     return wants
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def listed(names: tuple[str, ...]) -> str:
+    """Give the first two names, and how many more there are."""
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return ", ".join(names[:2]) + more

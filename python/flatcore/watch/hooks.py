@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from flatcore.errors import UsageError
@@ -32,6 +34,33 @@ def split_command(option: str, text: str) -> tuple[str, ...]:
     if not words:
         raise UsageError(f"{option}: expected a command")
     return words
+
+
+def check_program(option: str, words: tuple[str, ...]) -> None:
+    """Find out before any night is made that a command cannot be started; of what it calls itself nothing is known.
+
+    Parameters
+    ----------
+    option
+        That gave the command.
+    words
+        Program and arguments; the program is a path, or a name that is looked for on PATH.
+
+    Raises
+    ------
+    UsageError
+        There is no such program, or it is not executable.
+    """
+    name = words[0]
+    if shutil.which(name) is not None:
+        return
+    command = f"{option} {shlex.join(words)}"
+    if os.sep in name:
+        path = Path(name).absolute()
+        found = "is a folder" if path.is_dir() else "is not executable" if path.exists() else "there is no such file"
+        raise UsageError(f"{command}: {path}: {found}, expected a program")
+    searched = os.pathsep.join(os.get_exec_path())
+    raise UsageError(f"{command}: found no executable file {name!r} on PATH ({searched}), expected a program")
 
 
 def call_hook(

@@ -303,7 +303,7 @@ class Watch:
                 status = found.status
                 task = None if self._job is None else self._job.task
                 if task is not None and (task.obs_dir, task.kind) == (status.obs_dir, status.kind):
-                    yield SetStatus(status.obs_dir, status.kind, "running", len(task.files), "")
+                    yield SetStatus(status.obs_dir, status.kind, "running", len(task.files), "", task.left_out)
                 else:
                     yield status
 

@@ -19,16 +19,29 @@ COUNTED = ("done", "failed-qc", "error", "crashed")
 
 @dataclass
 class Made:
-    """A run that made a set: its frames by name with size and time, the run's identifier, and how it ended."""
+    """A run that made a set: its frames by name with size and time, the run's identifier, and how it ended.
+
+    Attributes
+    ----------
+    without
+        Frames that it was run without, with what is missing of them.
+    """
 
     frames: dict[str, str]
     pid: str
     status: str
+    without: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Failed:
-    """A run that did not: its frames, what was wrong, how often, and when to try again [s since 1970]; None: not."""
+    """A run that did not: its frames, what was wrong, how often, and when to try again [s since 1970]; None: not.
+
+    Attributes
+    ----------
+    without
+        As of :class:`Made`.
+    """
 
     frames: dict[str, str]
     error: str
@@ -36,6 +49,7 @@ class Failed:
     attempts: int
     calibrations: str
     retry_at: float | None
+    without: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

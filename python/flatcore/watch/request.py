@@ -9,6 +9,7 @@ from pathlib import Path
 from flatcore.errors import UsageError
 from flatcore.instrument.keywords import Source
 from flatcore.watch.completeness import Rules
+from flatcore.watch.hooks import check_program
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,11 @@ class WatchRequest:
     keywords: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the data root absolute; refuse a status file of no known form."""
+        """Make the data root absolute; refuse a status file of no known form, and commands that cannot be started."""
         object.__setattr__(self, "data_root", Path(self.data_root).absolute())
+        for option, words in (("--on-done", self.on_done), ("--on-fail", self.on_fail)):
+            if words:
+                check_program(option, words)
         if self.status is not None and self.status.suffix not in (".prom", ".json"):
             raise UsageError(
                 f"--status {self.status}: expected a name that ends in .prom (Prometheus text file) or .json"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from flatcore.errors import FlatcoreError
-from flatcore.watch.completeness import Decision, SetView, decide
+from flatcore.watch.completeness import Decision, SetView, decide, listed
 from flatcore.watch.failures import calibrations_digest, wait_after
 from flatcore.watch.jobs import Task
 from flatcore.watch.memory import Failed, Made, Memory, SetMemory
@@ -83,7 +83,11 @@ class Sets:
     def stand(self, tracker: NightTracker) -> list[Standing]:
         """Tell how it stands with a night's sets, by kind; and remember where nothing is left to do."""
         standings = [self._stand(tracker, frames) for frames in tracker.sets().values()]
-        unsure = any(found.status.state not in ("done", "failed-qc") for found in standings) or tracker.unsure
+        standings += self._stand_unknown(tracker)
+        # What was left out is told of for as long as it is there.
+        unsure = tracker.unsure or any(
+            found.status.state not in ("done", "failed-qc") or found.status.unfinished for found in standings
+        )
         self._memory.settle(tracker.name, None if unsure else tracker.listing.digest)
         for standing in standings:
             self._tell(standing)
@@ -97,29 +101,55 @@ class Sets:
         # Frames that are gone since make no run: whoever tidies up wants no products of the rest.
         if entry.made is not None and contents.items() <= entry.made.frames.items():
             state: State = "done" if entry.made.status == "done" else "failed-qc"
-            return Standing(replace(status, state=state, why=entry.made.pid))
+            unfinished = self._left_out(tracker, frames, entry.made.without)
+            return Standing(replace(status, state=state, why=entry.made.pid, unfinished=unfinished))
         failed = entry.failed
         if failed is not None and failed.frames == contents and not self._may_retry(failed):
             again_s = None if failed.retry_at is None else failed.retry_at - self._wall()
-            return Standing(replace(status, state="failed", why=failed.error), None, again_s)
+            unfinished = self._left_out(tracker, frames, failed.without)
+            return Standing(replace(status, state="failed", why=failed.error, unfinished=unfinished), None, again_s)
         quiet_s = self._clock() - tracker.sets()[frames.kind].changed_at
         rules = self._request.rules
         settle_s = rules.settle_s if rules.quiet_s is None else min(rules.settle_s, rules.quiet_s)
         if quiet_s < settle_s:
             # No use in reading files that change under the reader.
             return Standing(replace(status, why="changed just now"), None, settle_s - quiet_s, "coming")
-        faults = tracker.faults(frames)
+        faults = tracker.faults(frames.names)
+        status = replace(status, unfinished=faults)
         # A look into files may have told what they are.
         frames = tracker.sets()[frames.kind]
         decision = self._decide(tracker, frames, faults, quiet_s, late=entry.made is not None)
         if not decision.complete:
-            return Standing(replace(status, why=decision.why), None, decision.again_s, decision.topic)
+            state = "stalled" if decision.in_vain else "waiting"
+            return Standing(replace(status, state=state, why=decision.why), None, decision.again_s, decision.topic)
         whole = tuple(tracker.folder / name for name in sorted(frames.frames) if name not in faults)
         same = failed is not None and failed.frames == contents
         attempt = failed.attempts + 1 if failed is not None and same else 1
         begun = entry.begun == frames.contents
         task = Task(tracker.name, frames.kind, whole, frames.contents, faults, begun, attempt)
         return Standing(replace(status, why=f"complete by {decision.why}"), task, None, "complete")
+
+    @staticmethod
+    def _left_out(tracker: NightTracker, frames: FrameSet, without: Mapping[str, str]) -> dict[str, str]:
+        """Tell what of a set's files its run did without, and which have come since that may become frames."""
+        there = {name: fault for name, fault in without.items() if name in frames.frames}
+        return there | tracker.faults(frames.unsure)
+
+    def _stand_unknown(self, tracker: NightTracker) -> list[Standing]:
+        """Tell of a night that has no set, where files have not become frames for the stall time."""
+        found = tracker.unknown()
+        if found is None:
+            return []
+        self._remember(tracker, found, self._memory.of(tracker.name, found.kind))
+        found = tracker.unknown()
+        if found is None or self._clock() - found.changed_at < self._request.rules.stall_s:
+            return []
+        faults = tracker.faults(found.names)
+        if not faults or tracker.sets():
+            # A look into the files has told what they are.
+            return []
+        why = f"no file is a frame yet: {listed(tuple(f'{name} ({fault})' for name, fault in faults.items()))}"
+        return [Standing(SetStatus(tracker.name, found.kind, "stalled", 0, why, faults), topic="unknown")]
 
     def _decide(
         self, tracker: NightTracker, frames: FrameSet, faults: dict[str, str], quiet_s: float, late: bool
@@ -156,7 +186,7 @@ class Sets:
         status = standing.status
         key = (status.obs_dir, status.kind)
         news = (status.frames, standing.topic)
-        if status.state == "waiting" and self._told.get(key) != news and standing.topic != "complete":
+        if status.state in ("waiting", "stalled") and self._told.get(key) != news and standing.topic != "complete":
             count = f"{status.frames} frame{'' if status.frames == 1 else 's'}"
             level = logging.WARNING if standing.topic == "stalled" else logging.INFO
             log.log(level, "%s %s: %s, %s", *key, count, status.why)
@@ -190,7 +220,8 @@ class Sets:
             totals.runs[outcome.ending] = totals.runs.get(outcome.ending, 0) + 1
             totals.last_run_s = round(outcome.seconds, 3)
         if outcome.made:
-            entry.made = Made(task.contents, str(outcome.summary.get("pid", "")), outcome.ending)
+            pid = str(outcome.summary.get("pid", ""))
+            entry.made = Made(task.contents, pid, outcome.ending, task.left_out)
             entry.failed = None
             if outcome.ending == "done" and not outcome.skipped:
                 totals.last_success = self._wall()
@@ -203,6 +234,7 @@ class Sets:
                 task.attempt,
                 self._calibrations or "",
                 None if wait_s is None else self._wall() + wait_s,
+                task.left_out,
             )
         self._memory.changed = True
         return wait_s

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -14,22 +14,29 @@ from flatcore.watch.memory import COUNTED, Totals
 from flatcore.watch.nagging import Nagging
 from flatcore.writing import replacing
 
-State = Literal["waiting", "running", "done", "failed-qc", "failed"]
+State = Literal["waiting", "stalled", "running", "done", "failed-qc", "failed"]
 # The file is written at least so often [s].
 HEARTBEAT_S = 15.0
 
-STATES: tuple[State, ...] = ("waiting", "running", "done", "failed-qc", "failed")
+STATES: tuple[State, ...] = ("waiting", "stalled", "running", "done", "failed-qc", "failed")
 
 
 @dataclass(frozen=True)
 class SetStatus:
-    """A night's frames of one kind: how many there are, how it stands with them, and why."""
+    """A night's frames of one kind: how many there are, how it stands with them, and why.
+
+    Attributes
+    ----------
+    unfinished
+        Files that are not whole, with what is missing: they are waited for, or were left out.
+    """
 
     obs_dir: str
     kind: str
     state: State
     frames: int
     why: str
+    unfinished: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,12 @@ def prometheus(snapshot: Snapshot) -> str:
         (f'{{tree="{tree}",state="{state}"}}', sum(found.state == state for found in snapshot.sets)) for state in STATES
     ]
     metric("nights", "gauge", "Nights by state, each kind of frames by itself.", counts)
+    unfinished = [
+        (f'{{tree="{tree}",obs_dir="{_escaped(found.obs_dir)}",kind="{found.kind}"}}', len(found.unfinished))
+        for found in snapshot.sets
+        if found.unfinished
+    ]
+    metric("unfinished_files", "gauge", "Files that are not whole, waited for or left out.", unfinished)
     metric("settled_nights", "gauge", "Nights with nothing to do since long.", [(label, snapshot.settled)])
     runs = [(f'{{tree="{tree}",status="{status}"}}', totals.runs.get(status, 0)) for status in COUNTED]
     metric("runs_total", "counter", "Runs by how they ended.", runs)

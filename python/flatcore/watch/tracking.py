@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flatcore.instrument.keywords import Source
 from flatcore.watch.tree import Listing, Stamp
 from flatcore.watch.wholeness import kind_of, look_into
+
+# Stands for the kind of files of which none can be told yet.
+UNKNOWN = "unknown"
 
 
 @dataclass
@@ -44,6 +47,11 @@ class FrameSet:
     frames: Mapping[str, Stamp]
     unsure: Mapping[str, Stamp]
     changed_at: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its files."""
+        return (*self.frames, *self.unsure)
 
     @property
     def contents(self) -> dict[str, str]:
@@ -107,6 +115,14 @@ class NightTracker:
         """Whether a file may yet become a flat: it is being copied, or cannot be read."""
         return any(file.kind is None or (file.copying and file.kind) for file in self._files.values())
 
+    def unknown(self) -> FrameSet | None:
+        """Give the files that may become flats in a night that has no set yet, as a set of an unknown kind."""
+        unsure = {name: f for name, f in self._files.items() if f.kind is None or (f.copying and f.kind)}
+        if not unsure or self.sets():
+            return None
+        times = [*(file.changed_at for file in unsure.values()), *self._vanished_at.values()]
+        return FrameSet(UNKNOWN, {}, {name: file.stamp for name, file in unsure.items()}, max(times))
+
     def _set(self, kind: str) -> FrameSet:
         frames = {name: f for name, f in self._files.items() if f.kind == kind and not f.copying}
         unsure = {name: f for name, f in self._files.items() if f.kind is None or (f.copying and f.kind == kind)}
@@ -119,10 +135,10 @@ class NightTracker:
             max(times),
         )
 
-    def faults(self, frames: FrameSet) -> dict[str, str]:
-        """Tell what of a set's files is missing, by name; files are read for it only once for every change."""
+    def faults(self, names: Iterable[str]) -> dict[str, str]:
+        """Tell what of files is missing, by name; files are read for it only once for every change."""
         found = {}
-        for name in (*frames.frames, *frames.unsure):
+        for name in names:
             file = self._files[name]
             if file.copying:
                 found[name] = "is being copied"
