@@ -35,6 +35,15 @@ def test_a_night_runs_from_nothing(bare, capsys):
     assert "nothing to do" in capsys.readouterr().out
 
 
+def test_the_closing_table_fits_eighty_columns(bare, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("bootstrap", OBS_DIR, "--data-root", bare, "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("0 pixels without" in " ".join(pair) for pair in zip(lines, lines[1:], strict=False))
+
+
 @pytest.mark.parametrize("step", SINGLE)
 def test_every_step_has_a_command_with_examples(step, capsys):
     assert step in COMMANDS

@@ -222,7 +222,7 @@ def _tell(name: str, result: BootstrapResult, figures: tuple[Path, ...], profile
         click.echo(f"nothing to do: an earlier {name} made these from the same {frames}")
     else:
         click.echo(f"{result.instrument} {result.obs_dir}: {frames}")
-    listing = Listing("key", "fibre", "file", "")
+    listing = Listing("key", "fibre", "file", "found")
     for made in result.made:
         listing.add(made.keyname, made.fiber or "-", made.path.name, "" if result.skipped else made.figure)
     listing.print()

@@ -16,7 +16,7 @@ _PIPED_WIDTH = 10_000
 
 
 # Columns that fold where the terminal is too narrow; all others stay whole, however narrow it is.
-_FOLDING = frozenset({"file", "identifier", "why"})
+_FOLDING = frozenset({"file", "found", "identifier", "why"})
 _FOLDED_WIDTH = 20
 
 
