@@ -38,10 +38,11 @@ def test_a_night_runs_from_nothing(bare, capsys):
 def test_the_closing_table_fits_eighty_columns(bare, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")  # no colours
     assert run("bootstrap", OBS_DIR, "--data-root", bare, "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert any("0 pixels without" in " ".join(pair) for pair in zip(lines, lines[1:], strict=False))
+    assert lines[1].split() == ["key", "fibre", "file", "found"]
 
 
 @pytest.mark.parametrize("step", SINGLE)
