@@ -26,6 +26,11 @@ class _File:
     fault: str | None = None
     looked: bool = False
 
+    @property
+    def unsure(self) -> bool:
+        """Whether it may yet become a flat: it is being copied, or cannot be read; what is none has an empty kind."""
+        return self.kind is None or (self.copying and bool(self.kind))
+
 
 @dataclass(frozen=True)
 class FrameSet:
@@ -112,12 +117,12 @@ class NightTracker:
 
     @property
     def unsure(self) -> bool:
-        """Whether a file may yet become a flat: it is being copied, or cannot be read."""
-        return any(file.kind is None or (file.copying and file.kind) for file in self._files.values())
+        """Whether a file may yet become a flat."""
+        return any(file.unsure for file in self._files.values())
 
     def unknown(self) -> FrameSet | None:
         """Give the files that may become flats in a night that has no set yet, as a set of an unknown kind."""
-        unsure = {name: f for name, f in self._files.items() if f.kind is None or (f.copying and f.kind)}
+        unsure = {name: file for name, file in self._files.items() if file.unsure}
         if not unsure or self.sets():
             return None
         times = [*(file.changed_at for file in unsure.values()), *self._vanished_at.values()]

@@ -22,6 +22,14 @@ fn extraction(threshold: Option<f64>, (readnoise, photon_variance): (f64, f64)) 
     Extraction { threshold, readnoise, photon_variance }
 }
 
+fn mapping<'a>(
+    linear: [f64; 6],
+    dxmap: &'a PyReadonlyArray2<'_, f32>,
+    dymap: &'a PyReadonlyArray2<'_, f32>,
+) -> Mapping<'a> {
+    Mapping { linear: self::linear(linear), dxmap: dxmap.as_array(), dymap: dymap.as_array() }
+}
+
 /// Spectra that a kernel fills, as [`filled`].
 fn filled_spectra<'py>(
     py: Python<'py>,
@@ -69,7 +77,7 @@ fn py_extract_orders<'py>(
     dymap: PyReadonlyArray2<'py, f32>,
 ) -> PyResult<SpectraArrays<'py>> {
     let (windows, how) = (self::windows(windows), extraction(threshold, noise));
-    let mapping = Mapping { linear: self::linear(linear), dxmap: dxmap.as_array(), dymap: dymap.as_array() };
+    let mapping = mapping(linear, &dxmap, &dymap);
     let (image, profile) = (image.as_array(), profile.as_array());
     let kernel = if inverse_variance { extract_orders_horne_into } else { extract_orders_into };
     let columns = image.ncols();
@@ -90,7 +98,7 @@ fn py_extract_direct<'py>(
     dymap: PyReadonlyArray2<'py, f32>,
 ) -> PyResult<(SpectraArrays<'py>, Marks<'py>)> {
     let (windows, how) = (self::windows(windows), extraction(threshold, noise));
-    let mapping = Mapping { linear: self::linear(linear), dxmap: dxmap.as_array(), dymap: dymap.as_array() };
+    let mapping = mapping(linear, &dxmap, &dymap);
     let (image, profile) = (image.as_array(), profile.as_array());
     let found = compute(py, || extract_direct(image, profile, &windows, how, mapping))?;
     Ok((spectra_arrays(py, found.spectra), found.bad.into_pyarray(py)))
@@ -107,7 +115,7 @@ fn py_window_planes<'py>(
     dymap: PyReadonlyArray2<'py, f32>,
 ) -> PyResult<(Marks<'py>, Marks<'py>, Spectrum<'py>)> {
     let windows = self::windows(windows);
-    let mapping = Mapping { linear: self::linear(linear), dxmap: dxmap.as_array(), dymap: dymap.as_array() };
+    let mapping = mapping(linear, &dxmap, &dymap);
     let (image, profile) = (image.as_array(), profile.as_array());
     let found = compute(py, || window_planes(image, profile, &windows, mapping))?;
     Ok((found.bad.into_pyarray(py), found.off_detector.into_pyarray(py), found.coverage.into_pyarray(py)))
